@@ -1,0 +1,452 @@
+//! One loop: what is ready, what is due, what the system reports.
+//!
+//! The hub hands out [`Ready`] entries in strict order of becoming ready, whatever made them so: a wake-up
+//! by another greenlet, an event on a socket, a deadline, an answer from the name resolver. It does not
+//! know what a stack is, only its number; entering it is the caller's business.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::clock::{Clock, MonotonicClock};
+use crate::dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
+use crate::net::{Sockets, StackId};
+use crate::poller::{Event, Poller};
+use crate::timers::{TimerKey, Timers};
+
+/// An entry of the ready queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Enter this stack, which is parked.
+    Wake(StackId),
+    /// Start this many greenlets from the queue of those spawned.
+    Start(u32),
+    /// Call what the timer of this slot is for.
+    Call(u32),
+}
+
+/// Why a parked stack is entered again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Its deadline passed.
+    Deadline,
+    /// What it waits for happened, or is worth another try.
+    #[default]
+    Woken,
+    /// An error is to be thrown in it. Overrides the others, so that nothing is consumed and then lost.
+    Interrupted,
+}
+
+/// What the hub knows of one stack.
+#[derive(Debug, Default)]
+struct Waiter {
+    queued: bool,
+    cause: Cause,
+    deadline: Option<TimerKey>,
+}
+
+impl Waiter {
+    /// Notes why it is to be entered; `true` if it has to be queued for that.
+    fn mark(&mut self, cause: Cause) -> bool {
+        self.cause = if self.queued { self.cause.max(cause) } else { cause };
+        !std::mem::replace(&mut self.queued, true)
+    }
+}
+
+fn waiter_of(waiters: &mut Vec<Waiter>, stack: StackId) -> &mut Waiter {
+    let index = stack as usize;
+    if index >= waiters.len() {
+        waiters.resize_with(index + 1, Waiter::default);
+    }
+    &mut waiters[index]
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Stack(StackId),
+    Slot(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    purpose: Purpose,
+    /// Whether it keeps the process alive.
+    referenced: bool,
+}
+
+/// The number of a resolver made by [`Hub::add_resolver`].
+pub type ResolverId = u32;
+
+/// The result of a name lookup.
+pub type Answer = Result<Vec<IpAddr>, DnsError>;
+
+/// The event loop of one thread.
+pub struct Hub {
+    clock: MonotonicClock,
+    ready: VecDeque<Ready>,
+    waiters: Vec<Waiter>,
+    timers: Timers<Due>,
+    referenced_timers: usize,
+    poller: Poller,
+    /// The sockets of this hub.
+    pub sockets: Sockets,
+    dns: Dns,
+    resolvers: Vec<Option<Resolver>>,
+    lookups: HashMap<u64, Lookup>,
+    next_lookup: u64,
+}
+
+#[derive(Debug)]
+struct Lookup {
+    stack: StackId,
+    resolver: ResolverId,
+    answer: Option<Answer>,
+}
+
+impl Hub {
+    /// A hub with nothing to do.
+    ///
+    /// # Errors
+    /// What making the poll descriptor returned.
+    pub fn new() -> io::Result<Self> {
+        let clock = MonotonicClock::new();
+        let poller = Poller::new()?;
+        Ok(Self {
+            ready: VecDeque::new(),
+            waiters: Vec::new(),
+            timers: Timers::new(clock.now()),
+            referenced_timers: 0,
+            dns: Dns::new(poller.waker()),
+            poller,
+            sockets: Sockets::new(),
+            resolvers: Vec::new(),
+            lookups: HashMap::new(),
+            next_lookup: 0,
+            clock,
+        })
+    }
+
+    /// Nanoseconds since the hub was made.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// The poller, whose descriptor another loop can watch.
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// Sockets and the poller they are registered with.
+    pub fn sockets_and_poller(&mut self) -> (&mut Sockets, &mut Poller) {
+        (&mut self.sockets, &mut self.poller)
+    }
+
+    // ---- the ready queue
+
+    /// Whether nothing is ready.
+    pub fn is_idle(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// How many entries are ready.
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The entry that [`pop`](Self::pop) would return.
+    pub fn front(&self) -> Option<Ready> {
+        self.ready.front().copied()
+    }
+
+    /// Takes the entry that has been ready longest.
+    pub fn pop(&mut self) -> Option<Ready> {
+        let entry = self.ready.pop_front()?;
+        if let Ready::Wake(stack) = entry {
+            self.waiter(stack).queued = false;
+        }
+        Some(entry)
+    }
+
+    /// Puts an entry that is not a wake-up back in front.
+    pub fn push_front(&mut self, entry: Ready) {
+        debug_assert!(!matches!(entry, Ready::Wake(_)), "wake-ups are queued by `wake` only");
+        self.ready.push_front(entry);
+    }
+
+    /// Notes that `count` more greenlets wait to be started.
+    pub fn push_starts(&mut self, count: u32) {
+        self.ready.push_back(Ready::Start(count));
+    }
+
+    /// Makes a parked stack ready. If it is ready already, only the cause may change, to a stronger one.
+    pub fn wake(&mut self, stack: StackId, cause: Cause) {
+        if self.waiter(stack).mark(cause) {
+            self.ready.push_back(Ready::Wake(stack));
+        }
+    }
+
+    /// As [`wake`](Self::wake), before everything else that is ready.
+    pub fn wake_next(&mut self, stack: StackId, cause: Cause) {
+        if self.waiter(stack).mark(cause) {
+            self.ready.push_front(Ready::Wake(stack));
+        }
+    }
+
+    /// Why the stack was made ready last.
+    pub fn cause(&self, stack: StackId) -> Cause {
+        self.waiters.get(stack as usize).map_or(Cause::Woken, |waiter| waiter.cause)
+    }
+
+    fn waiter(&mut self, stack: StackId) -> &mut Waiter {
+        waiter_of(&mut self.waiters, stack)
+    }
+
+    // ---- time
+
+    /// Wakes `stack` with [`Cause::Deadline`] after `delay`, unless cleared before.
+    pub fn set_deadline(&mut self, stack: StackId, delay: Duration, referenced: bool) {
+        let key = self.insert(delay, Due { purpose: Purpose::Stack(stack), referenced });
+        self.waiter(stack).deadline = Some(key);
+    }
+
+    /// Forgets the deadline of `stack`, if there is one.
+    pub fn clear_deadline(&mut self, stack: StackId) {
+        if let Some(key) = self.waiter(stack).deadline.take() {
+            self.cancel_timer(key);
+        }
+    }
+
+    /// Queues [`Ready::Call`] for `slot` after `delay`.
+    pub fn start_timer(&mut self, delay: Duration, slot: u32, referenced: bool) -> TimerKey {
+        self.insert(delay, Due { purpose: Purpose::Slot(slot), referenced })
+    }
+
+    /// Cancels a timer; `false` if it has expired already.
+    pub fn cancel_timer(&mut self, key: TimerKey) -> bool {
+        let removed = self.timers.remove(key);
+        self.referenced_timers -= usize::from(removed.is_some_and(|due| due.referenced));
+        removed.is_some()
+    }
+
+    fn insert(&mut self, delay: Duration, due: Due) -> TimerKey {
+        let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        self.referenced_timers += usize::from(due.referenced);
+        self.timers.insert(self.clock.now().saturating_add(delay), due)
+    }
+
+    /// Makes ready whatever is due.
+    pub fn run_due(&mut self) {
+        if self.timers.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        while let Some(due) = self.timers.pop_due(now) {
+            self.referenced_timers -= usize::from(due.referenced);
+            match due.purpose {
+                Purpose::Stack(stack) => {
+                    self.waiter(stack).deadline = None;
+                    self.wake(stack, Cause::Deadline);
+                }
+                Purpose::Slot(slot) => self.ready.push_back(Ready::Call(slot)),
+            }
+        }
+    }
+
+    /// How long until a timer may be due; `None` without timers.
+    pub fn until_next_deadline(&self) -> Option<Duration> {
+        let deadline = self.timers.next_deadline()?;
+        Some(Duration::from_nanos(deadline.saturating_sub(self.clock.now())))
+    }
+
+    /// How many timers are pending, deadlines of stacks included.
+    pub fn pending_timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// How many pending timers keep the process alive.
+    pub fn referenced_timers(&self) -> usize {
+        self.referenced_timers
+    }
+
+    // ---- the system
+
+    /// Whether only the poll descriptor can make somebody ready: a parked socket or a lookup.
+    pub fn awaits_events(&self) -> bool {
+        self.sockets.waiting() > 0 || !self.lookups.is_empty()
+    }
+
+    /// How many lookups are under way.
+    pub fn pending_lookups(&self) -> usize {
+        self.lookups.len()
+    }
+
+    /// Makes ready whatever the system reports, waiting for at most `timeout` (`None`: for ever).
+    ///
+    /// # Errors
+    /// What the poll system call returned.
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let Self { poller, sockets, ready, waiters, .. } = self;
+        let mut woken = false;
+        poller.poll(timeout, |_, event| match event {
+            Event::Woken => woken = true,
+            Event::Io { token, readiness } => {
+                let (reader, writer) = sockets.on_event(token, readiness);
+                for stack in [reader, writer].into_iter().flatten() {
+                    if waiter_of(waiters, stack).mark(Cause::Woken) {
+                        ready.push_back(Ready::Wake(stack));
+                    }
+                }
+            }
+        })?;
+        if woken {
+            self.take_answers();
+        }
+        Ok(())
+    }
+
+    // ---- names
+
+    /// Starts a name resolver.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a search domain is not a name.
+    pub fn add_resolver(&mut self, options: ResolverOptions) -> io::Result<ResolverId> {
+        let resolver = self.dns.resolver(&options)?;
+        let free = self.resolvers.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.resolvers.len());
+        if free.is_none() {
+            self.resolvers.push(None);
+        }
+        self.resolvers[index] = Some(resolver);
+        Ok(index as ResolverId)
+    }
+
+    /// Ends a resolver. Lookups still under way are answered with `ECANCELLED`.
+    pub fn remove_resolver(&mut self, id: ResolverId) {
+        if let Some(resolver) = self.resolvers.get_mut(id as usize) {
+            *resolver = None;
+        }
+        let mut parked = Vec::new();
+        let lookups = self.lookups.iter_mut().filter(|(_, lookup)| lookup.resolver == id);
+        for (&request, lookup) in lookups {
+            if lookup.answer.is_none() {
+                self.dns.cancel(request);
+                lookup.answer = Some(Err(DnsError::cancelled()));
+                parked.push(lookup.stack);
+            }
+        }
+        for stack in parked {
+            self.wake(stack, Cause::Woken);
+        }
+    }
+
+    /// Asks for the addresses of `host` on behalf of `stack`, which is woken by the answer.
+    /// Returns the lookup's number, or `None` if there is no such resolver.
+    pub fn start_lookup(
+        &mut self,
+        stack: StackId,
+        id: ResolverId,
+        host: &str,
+        family: Family,
+    ) -> Option<u64> {
+        let resolver = self.resolvers.get(id as usize)?.as_ref()?;
+        let request = self.next_lookup;
+        self.next_lookup += 1;
+        self.dns.lookup(resolver, request, host, family);
+        self.lookups.insert(request, Lookup { stack, resolver: id, answer: None });
+        self.waiter(stack);
+        Some(request)
+    }
+
+    /// Ends a lookup and returns its answer, if it has come.
+    pub fn finish_lookup(&mut self, request: u64) -> Option<Answer> {
+        let lookup = self.lookups.remove(&request)?;
+        if lookup.answer.is_none() {
+            self.dns.cancel(request);
+        }
+        lookup.answer
+    }
+
+    fn take_answers(&mut self) {
+        let mut woken = Vec::new();
+        for (request, answer) in self.dns.take_answers() {
+            if let Some(lookup) = self.lookups.get_mut(&request) {
+                lookup.answer = Some(answer);
+                woken.push(lookup.stack);
+            }
+        }
+        for stack in woken {
+            self.wake(stack, Cause::Woken);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(hub: &mut Hub) -> Vec<Ready> {
+        std::iter::from_fn(|| hub.pop()).collect()
+    }
+
+    #[test]
+    fn entries_come_out_in_the_order_they_became_ready() {
+        let mut hub = Hub::new().unwrap();
+        hub.wake(3, Cause::Woken);
+        hub.push_starts(2);
+        hub.wake(1, Cause::Woken);
+        assert_eq!(drain(&mut hub), [Ready::Wake(3), Ready::Start(2), Ready::Wake(1)]);
+    }
+
+    #[test]
+    fn a_stack_is_queued_once_however_often_it_is_woken() {
+        let mut hub = Hub::new().unwrap();
+        hub.wake(1, Cause::Deadline);
+        hub.wake(1, Cause::Woken);
+        assert_eq!(hub.cause(1), Cause::Woken);
+        hub.wake(1, Cause::Interrupted);
+        hub.wake(1, Cause::Woken);
+        assert_eq!(hub.cause(1), Cause::Interrupted);
+        assert_eq!(drain(&mut hub), [Ready::Wake(1)]);
+        hub.wake(1, Cause::Woken);
+        assert_eq!(hub.cause(1), Cause::Woken);
+        assert_eq!(drain(&mut hub), [Ready::Wake(1)]);
+    }
+
+    #[test]
+    fn wake_next_goes_before_everything_else() {
+        let mut hub = Hub::new().unwrap();
+        hub.push_starts(1);
+        hub.wake_next(9, Cause::Interrupted);
+        assert_eq!(drain(&mut hub), [Ready::Wake(9), Ready::Start(1)]);
+    }
+
+    #[test]
+    fn a_deadline_wakes_its_stack_and_a_timer_calls_its_slot() {
+        let mut hub = Hub::new().unwrap();
+        hub.set_deadline(4, Duration::ZERO, true);
+        hub.start_timer(Duration::ZERO, 7, false);
+        assert_eq!(hub.referenced_timers(), 1);
+        while hub.ready_len() < 2 {
+            hub.run_due();
+        }
+        assert_eq!(hub.cause(4), Cause::Deadline);
+        assert_eq!(drain(&mut hub), [Ready::Wake(4), Ready::Call(7)]);
+        assert_eq!((hub.pending_timers(), hub.referenced_timers()), (0, 0));
+    }
+
+    #[test]
+    fn a_cleared_deadline_leaves_nothing() {
+        let mut hub = Hub::new().unwrap();
+        hub.set_deadline(4, Duration::from_secs(3600), true);
+        let key = hub.start_timer(Duration::from_secs(3600), 1, true);
+        hub.clear_deadline(4);
+        hub.clear_deadline(4);
+        assert!(hub.cancel_timer(key));
+        assert!(!hub.cancel_timer(key));
+        assert_eq!((hub.pending_timers(), hub.referenced_timers()), (0, 0));
+        assert_eq!(hub.until_next_deadline(), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! The event loop of greenstack: timers, polling, sockets and name resolution.
+//!
+//! Nothing in here knows of V8 or Node-API. The parts never block (but for [`Poller::poll`], as long as it is
+//! told to), never call back into their user except where a closure is passed, and allocate nothing per
+//! operation once they are warm.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod dns;
+mod error;
+mod hub;
+mod net;
+mod poller;
+mod slab;
+mod timers;
+
+pub use clock::{Clock, MonotonicClock};
+pub use dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
+pub use error::ParkError;
+pub use hub::{Answer, Cause, Hub, Ready, ResolverId};
+pub use net::{SocketKey, Sockets, StackId};
+pub use poller::{Event, Poller, Readiness, Waker};
+pub use timers::{TimerKey, Timers};

@@ -1,0 +1,407 @@
+//! What the binding keeps for one isolate.
+
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::ffi::{CString, c_void};
+use std::ptr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use greenstack_hub::{Cause, Hub};
+use greenstack_stack::{Guard, StackPool};
+use greenstack_v8_stacks::{AsyncContext, NodeApi, StackBounds, V8Stacks};
+use napi_sys::{napi_callback, napi_env, napi_handle_scope, napi_ref, napi_value};
+
+use crate::call::{Arguments, Returned, UNDEFINED, check, dispatch};
+use crate::error::Failure;
+use crate::runner::{Runner, Runners};
+use crate::uv::Uv;
+use crate::{dns, park, scheduling, socket};
+
+/// Everything native that belongs to one isolate. Leaked: parked stacks refer to it to the end.
+pub(crate) struct Core {
+    pub(crate) env: napi_env,
+    pub(crate) v8: V8Stacks,
+    /// Present where V8 can keep the async context.
+    pub(crate) context: Option<AsyncContext>,
+    /// Whether Node does keep it there, so that it has to follow the greenlet.
+    pub(crate) context_in_use: Cell<bool>,
+    /// `None` once the environment is being torn down.
+    hub: RefCell<Option<Hub>>,
+    pub(crate) stacks: RefCell<StackPool>,
+    pub(crate) runners: RefCell<Runners>,
+    /// Whose stack we are on; `None` on the main stack.
+    pub(crate) current: RefCell<Option<Rc<Runner>>>,
+    pub(crate) script: OnceCell<Script>,
+    pub(crate) uv: OnceCell<Uv>,
+    /// What the runner entered next finds in `rest`: 0, or the slot of a timer to call plus 1.
+    pub(crate) handed_over: Cell<i32>,
+    /// The stack to be entered next, only to look at where it is parked.
+    pub(crate) to_inspect: RefCell<Option<Rc<Runner>>>,
+    /// How long a turn may take before libuv gets its own.
+    pub(crate) switch_interval: Cell<Duration>,
+    /// Calls on sockets that succeeded at once since the last switch.
+    pub(crate) immediate: Cell<u32>,
+    pub(crate) slice_start: Cell<u64>,
+    /// A runner's JavaScript was ended from outside: the worker is being terminated.
+    pub(crate) terminating: Cell<bool>,
+    /// The exception that has ended a runner, for the main stack to throw.
+    pub(crate) runner_error: Cell<Option<napi_ref>>,
+    pub(crate) switches: Cell<u64>,
+    /// What keeps the process alive beside timers and sockets: counted by `keepAlive`.
+    pub(crate) kept_alive: Cell<i32>,
+    /// Where bytes are received before JavaScript copies them into a buffer of their size.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+}
+
+/// What the TypeScript side handed over in `start`.
+pub(crate) struct Script {
+    pub(crate) run: napi_ref,
+    pub(crate) turn: napi_ref,
+    pub(crate) inspect: napi_ref,
+    /// The receiver of `turn`, and thereby its execution async resource: always the same object.
+    pub(crate) resource: napi_ref,
+    pub(crate) shared: SharedWords,
+    pub(crate) idle_runners: usize,
+    /// The usable bytes of a stack that is made for any greenlet.
+    pub(crate) stack_size: usize,
+}
+
+/// Bytes received at once at the most.
+pub(crate) const SCRATCH_SIZE: usize = 64 * 1024;
+
+/// The words of an `Int32Array` that both sides read and write without a call.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedWords(*mut i32);
+
+/// Which word of [`SharedWords`] means what; `src/binding.ts` has the same list.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum SharedWord {
+    /// Greenlets spawned since the ready queue was last looked at.
+    Spawned = 0,
+    /// Greenlets that the running batch still has to start.
+    Starting = 1,
+    /// Bytes sent by the call that failed: `SentHigh * 2^30 + SentLow`.
+    SentLow = 2,
+    SentHigh = 3,
+}
+
+/// The number of words in [`SharedWords`].
+const SHARED_LENGTH: usize = 4;
+
+impl SharedWords {
+    pub(crate) fn get(self, word: SharedWord) -> i32 {
+        // SAFETY: (protocol) `start` has checked the length, keeps a reference, and TypeScript never hands the
+        // array out, so its memory stays where it is. Only this thread uses it.
+        unsafe { self.0.add(word as usize).read() }
+    }
+
+    pub(crate) fn set(self, word: SharedWord, value: i32) {
+        // SAFETY: (protocol) as above.
+        unsafe { self.0.add(word as usize).write(value) }
+    }
+}
+
+impl Core {
+    fn new(env: napi_env) -> Result<Self, Failure> {
+        let v8 = V8Stacks::discover(&mut LoadTimeApi { env, scopes: Vec::new() })?;
+        let forced = std::env::var("GREENSTACK_FORCE_FALLBACK").unwrap_or_default();
+        let guard = match () {
+            () if forced.contains("guard-absent") => Guard::Absent,
+            () if forced.contains("guard-protection") => Guard::Protection,
+            () => Guard::Advice,
+        };
+        Ok(Self {
+            env,
+            context: v8.async_context(),
+            context_in_use: Cell::new(false),
+            v8,
+            hub: RefCell::new(Some(Hub::new()?)),
+            stacks: RefCell::new(StackPool::new(guard)),
+            runners: RefCell::default(),
+            current: RefCell::default(),
+            script: OnceCell::new(),
+            uv: OnceCell::new(),
+            handed_over: Cell::new(0),
+            to_inspect: RefCell::default(),
+            switch_interval: Cell::new(Duration::from_millis(1)),
+            immediate: Cell::new(0),
+            slice_start: Cell::new(0),
+            terminating: Cell::new(false),
+            runner_error: Cell::new(None),
+            switches: Cell::new(0),
+            kept_alive: Cell::new(0),
+            scratch: RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice()),
+        })
+    }
+
+    /// The hub, with the greenlets spawned meanwhile in their place of its ready queue.
+    pub(crate) fn hub(&self) -> RefMut<'_, Hub> {
+        let mut hub = RefMut::map(self.hub.borrow_mut(), |hub| {
+            hub.as_mut().expect("calls are refused once the hub is closed")
+        });
+        if let Some(script) = self.script.get() {
+            let spawned = script.shared.get(SharedWord::Spawned);
+            if spawned > 0 {
+                script.shared.set(SharedWord::Spawned, 0);
+                hub.push_starts(spawned.unsigned_abs());
+            }
+        }
+        hub
+    }
+
+    /// Whether the environment is being torn down.
+    pub(crate) fn is_closed(&self) -> bool {
+        // A borrow means that the hub is at work.
+        self.hub.try_borrow().is_ok_and(|hub| hub.is_none())
+    }
+
+    /// Drops the hub: sockets and descriptors are closed.
+    pub(crate) fn close_hub(&self) {
+        let hub = self.hub.borrow_mut().take();
+        drop(hub);
+    }
+
+    pub(crate) fn script(&self) -> Result<&Script, Failure> {
+        self.script.get().ok_or_else(|| Failure::internal("start was not called"))
+    }
+
+    /// The runner whose stack we are on.
+    pub(crate) fn current(&self) -> Result<Rc<Runner>, Failure> {
+        self.current.borrow().clone().ok_or_else(|| Failure::internal("not on a greenlet's stack"))
+    }
+
+    /// Whether we are on Node's main stack.
+    pub(crate) fn on_main_stack(&self) -> bool {
+        self.current.borrow().is_none()
+    }
+
+    /// Makes a runner ready; on the main stack, also makes libuv come back to us.
+    pub(crate) fn wake(&self, stack: u32, cause: Cause, next: bool) {
+        let mut hub = self.hub();
+        if next {
+            hub.wake_next(stack, cause);
+        } else {
+            hub.wake(stack, cause);
+        }
+        drop(hub);
+        self.note_work();
+    }
+
+    /// After something became ready or pending: outside a turn, libuv must learn of it.
+    pub(crate) fn note_work(&self) {
+        if self.on_main_stack()
+            && let Some(uv) = self.uv.get()
+        {
+            uv.update(self);
+        }
+    }
+
+    /// Runs `operation`, which must not park or take a turn, in a Node-API handle scope.
+    pub(crate) fn in_scope<R>(&self, operation: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+        let mut scope = ptr::null_mut();
+        // SAFETY: (local) opened and closed in this frame, with nothing parked in between.
+        unsafe {
+            check(napi_sys::napi_open_handle_scope(self.env, &mut scope))?;
+            let result = operation();
+            check(napi_sys::napi_close_handle_scope(self.env, scope))?;
+            result
+        }
+    }
+
+    /// The value behind a reference made by `start`.
+    pub(crate) fn referenced(&self, reference: napi_ref) -> Returned {
+        let mut value = ptr::null_mut();
+        // SAFETY: (local) the reference is never deleted.
+        check(unsafe { napi_sys::napi_get_reference_value(self.env, reference, &mut value) })?;
+        Ok(value)
+    }
+
+    /// The async context, if it has to follow the greenlet.
+    pub(crate) fn followed_context(&self) -> Option<&AsyncContext> {
+        self.context.as_ref().filter(|_| self.context_in_use.get())
+    }
+
+    pub(crate) fn reference(&self, value: napi_value) -> Result<napi_ref, Failure> {
+        let mut reference = ptr::null_mut();
+        // SAFETY: (local) a value of the running call.
+        check(unsafe { napi_sys::napi_create_reference(self.env, value, 1, &mut reference) })?;
+        Ok(reference)
+    }
+}
+
+/// `start(run, turn, inspect, resource, shared, idleRunners, stackSize)`: hands over what native code calls.
+fn start(core: &'static Core, arguments: Arguments) -> Returned {
+    let shared = shared_words(core, arguments.value(4))?;
+    core.reference(arguments.value(4))?;
+    let script = Script {
+        run: core.reference(arguments.value(0))?,
+        turn: core.reference(arguments.value(1))?,
+        inspect: core.reference(arguments.value(2))?,
+        resource: core.reference(arguments.value(3))?,
+        shared,
+        idle_runners: arguments.index(5)? as usize,
+        stack_size: (arguments.index(6)? as usize).max(StackBounds::MIN_SIZE),
+    };
+    core.script.set(script).map_err(|_| Failure::internal("start was called twice"))?;
+    let uv = Uv::new(core)?;
+    core.uv.set(uv).map_err(|_| Failure::internal("start was called twice"))?;
+    Ok(UNDEFINED)
+}
+
+fn shared_words(core: &Core, value: napi_value) -> Result<SharedWords, Failure> {
+    let (mut kind, mut length, mut start) = (0, 0, ptr::null_mut());
+    // SAFETY: (local) a value of the running call.
+    check(unsafe {
+        napi_sys::napi_get_typedarray_info(
+            core.env,
+            value,
+            &mut kind,
+            &mut length,
+            &mut start,
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    })?;
+    if kind != napi_sys::TypedarrayType::int32_array || length != SHARED_LENGTH {
+        return Err(Failure::internal("the shared words must be an Int32Array of four"));
+    }
+    Ok(SharedWords(start.cast()))
+}
+
+/// Node-API as the load-time checks need it.
+struct LoadTimeApi {
+    env: napi_env,
+    scopes: Vec<napi_handle_scope>,
+}
+
+impl NodeApi for LoadTimeApi {
+    fn fresh_local(&mut self) -> usize {
+        let mut object = ptr::null_mut();
+        // SAFETY: (local) the module is being loaded, so a handle scope is open. A failure leaves null, which no
+        // candidate matches.
+        unsafe { napi_sys::napi_create_object(self.env, &mut object) };
+        object as usize
+    }
+
+    fn open_scope(&mut self) {
+        let mut scope = ptr::null_mut();
+        // SAFETY: (local) closed by `close_scope`, in reverse order.
+        unsafe { napi_sys::napi_open_handle_scope(self.env, &mut scope) };
+        self.scopes.push(scope);
+    }
+
+    fn close_scope(&mut self) {
+        if let Some(scope) = self.scopes.pop() {
+            // SAFETY: (local) opened last.
+            unsafe { napi_sys::napi_close_handle_scope(self.env, scope) };
+        }
+    }
+}
+
+macro_rules! natives {
+    ($($name:literal => $native:path),* $(,)?) => {
+        &[$(($name, {
+            unsafe extern "C" fn callback(
+                env: napi_env,
+                info: napi_sys::napi_callback_info,
+            ) -> napi_value {
+                // SAFETY: (protocol) created below with the `Core` as its data.
+                unsafe { dispatch(env, info, $native) }
+            }
+            Some(callback)
+        })),*]
+    };
+}
+
+/// The functions of the binding; `src/binding.ts` has their types.
+const NATIVES: &[(&str, napi_callback)] = natives![
+    "start" => start,
+    "useNativeContext" => scheduling::use_native_context,
+    "getContext" => scheduling::get_context,
+    "setContext" => scheduling::set_context,
+    "park" => scheduling::park,
+    "parkFor" => scheduling::park_for,
+    "yieldNow" => scheduling::yield_now,
+    "rest" => scheduling::rest,
+    "wake" => scheduling::wake,
+    "interrupt" => scheduling::interrupt,
+    "noteSpawned" => scheduling::note_spawned,
+    "startOn" => scheduling::start_on,
+    "startTimer" => scheduling::start_timer,
+    "cancelTimer" => scheduling::cancel_timer,
+    "turn" => scheduling::turn,
+    "inspectStack" => park::inspect_stack,
+    "keepAlive" => scheduling::keep_alive,
+    "setSwitchInterval" => scheduling::set_switch_interval,
+    "checkIntact" => scheduling::check_intact,
+    "statistics" => scheduling::statistics,
+    "connect" => socket::connect,
+    "receive" => socket::receive,
+    "receiveInto" => socket::receive_into,
+    "send" => socket::send,
+    "shutdown" => socket::shutdown,
+    "close" => socket::close,
+    "address" => socket::address,
+    "addResolver" => dns::add_resolver,
+    "removeResolver" => dns::remove_resolver,
+    "lookup" => dns::lookup,
+];
+
+/// Makes the `Core` of the current isolate and exports its functions.
+pub(crate) fn install(env: napi_env, exports: napi_value) -> napi::Result<()> {
+    let installed = Core::new(env).and_then(|core| {
+        let core: &'static Core = Box::leak(Box::new(core));
+        for &(name, callback) in NATIVES {
+            export(core, exports, name, callback)?;
+        }
+        let (buffer, length) = {
+            let mut scratch = core.scratch.borrow_mut();
+            (scratch.as_mut_ptr(), scratch.len())
+        };
+        export_scratch(core, exports, buffer, length)
+    });
+    installed.or_else(|failure| {
+        failure.throw(env);
+        Err(napi::Error::from_status(napi::Status::PendingException))
+    })
+}
+
+fn export(
+    core: &'static Core,
+    exports: napi_value,
+    name: &str,
+    callback: napi_callback,
+) -> Result<(), Failure> {
+    let c_name = CString::new(name).map_err(|_| Failure::internal("a name holds NUL"))?;
+    let data: *mut c_void = ptr::from_ref(core).cast_mut().cast();
+    let mut function = ptr::null_mut();
+    // SAFETY: (local) the name ends with NUL, and the `Core` is never freed.
+    unsafe {
+        check(napi_sys::napi_create_function(core.env, c_name.as_ptr(), -1, callback, data, &mut function))?;
+        check(napi_sys::napi_set_named_property(core.env, exports, c_name.as_ptr(), function))
+    }
+}
+
+/// Exports the scratch memory as an `ArrayBuffer` named `scratch`.
+fn export_scratch(
+    core: &'static Core,
+    exports: napi_value,
+    start: *mut u8,
+    length: usize,
+) -> Result<(), Failure> {
+    let mut buffer = ptr::null_mut();
+    // SAFETY: (local) the memory belongs to the leaked `Core` and is never moved, so it outlives the buffer,
+    // and no finaliser is needed.
+    unsafe {
+        check(napi_sys::napi_create_external_arraybuffer(
+            core.env,
+            start.cast(),
+            length,
+            None,
+            ptr::null_mut(),
+            &mut buffer,
+        ))?;
+        check(napi_sys::napi_set_named_property(core.env, exports, c"scratch".as_ptr(), buffer))
+    }
+}

@@ -1,0 +1,196 @@
+//! Native functions about greenlets and time; `src/binding.ts` tells what each is for.
+
+use std::ptr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use greenstack_hub::{Cause, TimerKey};
+use greenstack_v8_stacks::{ContextValue, StackBounds};
+use napi_sys::napi_value;
+
+use crate::call::{Arguments, Returned, UNDEFINED, check};
+use crate::core::{Core, SharedWord};
+use crate::turn::as_nanos;
+
+/// Yields without company before the turn looks at libuv, a power of two.
+const LONE_YIELDS_PER_CHECK: u32 = 16;
+
+/// A time in milliseconds, as JavaScript has it. Negative ones count as 0.
+pub(crate) fn milliseconds(number: f64) -> Duration {
+    /// Some 292 years: what fits into 64 bits of nanoseconds.
+    const FOREVER: f64 = 9.0e15;
+    Duration::from_secs_f64((number.clamp(0.0, FOREVER) / 1000.0).min(9.0e9))
+}
+
+fn cause_value(core: &Core, cause: Cause) -> Returned {
+    core.int_value(match cause {
+        Cause::Woken => 0,
+        Cause::Deadline => 1,
+        Cause::Interrupted => 2,
+    })
+}
+
+pub(crate) fn use_native_context(core: &'static Core, _: Arguments) -> Returned {
+    let mut undefined = ptr::null_mut();
+    // SAFETY: (local) a call of Node's is running.
+    check(unsafe { napi_sys::napi_get_undefined(core.env, &mut undefined) })?;
+    if let Some(context) = &core.context {
+        context.guard(undefined.cast())?;
+        core.context_in_use.set(true);
+    }
+    Ok(UNDEFINED)
+}
+
+pub(crate) fn get_context(core: &'static Core, _: Arguments) -> Returned {
+    // SAFETY: (protocol) a call of Node's is running on a stack that V8 has locked; a Node-API value is a V8
+    // local handle.
+    Ok(core.context.as_ref().map_or(UNDEFINED, |context| unsafe { context.get().0.cast::<_>() }))
+}
+
+pub(crate) fn set_context(core: &'static Core, arguments: Arguments) -> Returned {
+    let value: napi_value = arguments.value(0);
+    if let Some(context) = &core.context {
+        // SAFETY: (protocol) as above; the argument is alive during the call.
+        unsafe { context.set(ContextValue(value.cast())) };
+    }
+    Ok(UNDEFINED)
+}
+
+pub(crate) fn park(core: &'static Core, _: Arguments) -> Returned {
+    let cause = core.park()?;
+    cause_value(core, cause)
+}
+
+/// `parkFor(ms, referenced)`
+pub(crate) fn park_for(core: &'static Core, arguments: Arguments) -> Returned {
+    let runner = core.current()?;
+    let delay = milliseconds(arguments.double(0)?);
+    core.hub().set_deadline(runner.id, delay, arguments.bool(1)?);
+    let cause = core.park()?;
+    if cause != Cause::Deadline {
+        core.hub().clear_deadline(runner.id);
+    }
+    cause_value(core, cause)
+}
+
+pub(crate) fn yield_now(core: &'static Core, _: Arguments) -> Returned {
+    let runner = core.current()?;
+    let alone = core.hub().is_idle() && core.script()?.shared.get(SharedWord::Starting) == 0;
+    if alone {
+        let count = core.immediate.get().wrapping_add(1);
+        core.immediate.set(count);
+        if !count.is_multiple_of(LONE_YIELDS_PER_CHECK) {
+            return cause_value(core, Cause::Woken);
+        }
+        let elapsed = core.hub().now() - core.slice_start.get();
+        let mut hub = core.hub();
+        hub.run_due();
+        if hub.awaits_events() {
+            hub.poll(Some(Duration::ZERO))?;
+        }
+        if hub.is_idle() && elapsed < as_nanos(core.switch_interval.get()) {
+            return cause_value(core, Cause::Woken);
+        }
+    }
+    core.hub().wake(runner.id, Cause::Woken);
+    let cause = core.park()?;
+    cause_value(core, cause)
+}
+
+/// `rest(id)`: the runner has nothing to run. −1: end; 0: start greenlets; n: call the timer of slot n − 1.
+pub(crate) fn rest(core: &'static Core, _: Arguments) -> Returned {
+    if let Some(next) = core.next_for_resting() {
+        return core.int_value(next);
+    }
+    let runner = core.current()?;
+    let limit = core.script()?.idle_runners;
+    {
+        let mut runners = core.runners.borrow_mut();
+        if runners.idle.len() >= limit || !runner.reusable {
+            return core.int_value(-1);
+        }
+        runners.idle.push(Rc::clone(&runner));
+    }
+    core.park()?;
+    core.int_value(core.handed_over.replace(0))
+}
+
+pub(crate) fn wake(core: &'static Core, arguments: Arguments) -> Returned {
+    core.wake(arguments.index(0)?, Cause::Woken, false);
+    Ok(UNDEFINED)
+}
+
+/// `interrupt(id, next)`
+pub(crate) fn interrupt(core: &'static Core, arguments: Arguments) -> Returned {
+    core.wake(arguments.index(0)?, Cause::Interrupted, arguments.bool(1)?);
+    Ok(UNDEFINED)
+}
+
+pub(crate) fn note_spawned(core: &'static Core, _: Arguments) -> Returned {
+    core.note_work();
+    Ok(UNDEFINED)
+}
+
+/// `startOn(size)`: a runner on a stack of its own size, ready to be entered; returns its number.
+pub(crate) fn start_on(core: &'static Core, arguments: Arguments) -> Returned {
+    let size = arguments.index(0)? as usize;
+    let runner = core.new_runner(size.max(StackBounds::MIN_SIZE), false)?;
+    core.wake(runner.id, Cause::Woken, false);
+    core.int_value(runner.id.cast_signed())
+}
+
+/// `startTimer(ms, slot, referenced)`
+pub(crate) fn start_timer(core: &'static Core, arguments: Arguments) -> Returned {
+    let delay = milliseconds(arguments.double(0)?);
+    let key = core.hub().start_timer(delay, arguments.index(1)?, arguments.bool(2)?);
+    core.note_work();
+    core.double_value(key.to_bits() as f64)
+}
+
+/// `cancelTimer(key)`: whether the timer had not expired.
+pub(crate) fn cancel_timer(core: &'static Core, arguments: Arguments) -> Returned {
+    let key = TimerKey::from_bits(arguments.double(0)? as u64);
+    let cancelled = core.hub().cancel_timer(key);
+    core.note_work();
+    core.bool_value(cancelled)
+}
+
+pub(crate) fn turn(core: &'static Core, _: Arguments) -> Returned {
+    core.turn()?;
+    Ok(UNDEFINED)
+}
+
+/// `keepAlive(change)`
+pub(crate) fn keep_alive(core: &'static Core, arguments: Arguments) -> Returned {
+    core.kept_alive.set(core.kept_alive.get() + arguments.int(0)?);
+    core.note_work();
+    Ok(UNDEFINED)
+}
+
+pub(crate) fn set_switch_interval(core: &'static Core, arguments: Arguments) -> Returned {
+    core.switch_interval.set(milliseconds(arguments.double(0)?));
+    Ok(UNDEFINED)
+}
+
+pub(crate) fn check_intact(core: &'static Core, _: Arguments) -> Returned {
+    greenstack_v8_stacks::Step::SelfTest.check_not_forced()?;
+    core.v8.check_intact()?;
+    Ok(UNDEFINED)
+}
+
+/// `statistics()`: counts, in the order that `src/binding.ts` names.
+pub(crate) fn statistics(core: &'static Core, _: Arguments) -> Returned {
+    let hub = core.hub();
+    let runners = core.runners.borrow();
+    let counts = [
+        hub.ready_len() as f64,
+        hub.pending_timers() as f64,
+        hub.sockets.len() as f64,
+        hub.pending_lookups() as f64,
+        core.stacks.borrow().in_use() as f64,
+        runners.len() as f64,
+        runners.idle.len() as f64,
+        core.switches.get() as f64,
+    ];
+    core.array_value(counts.map(|count| core.double_value(count)))
+}

@@ -1,0 +1,239 @@
+//! The switch, step by step.
+//!
+//! From stack A to stack B, with M the main stack, whose loop enters one stack after the other:
+//!
+//! ```text
+//!   on A   1  Unlocker's constructor   V8 archives A (lazily: the work is done when somebody else locks)
+//!          2  note A's thread id, leave A for M
+//!   on M   3  thread id := B's         M's loop touches no V8 state; it enters B
+//!   on B   4  cached start := B's top
+//!          5  Unlocker's destructor    V8 locks, really archives A and restores B
+//!          6  collector words := B's top   (step 5 overwrites one of them)
+//! ```
+//!
+//! So a hand-over costs one archive and one restore. A new stack does `Locker` for steps 4–6 and sets its
+//! stack limit; M takes part like any other stack when the loop is entered and left.
+
+use std::cell::Cell;
+
+use crate::async_context::AsyncContext;
+use crate::layout::{Layout, StartWord};
+use crate::probe::{self, NodeApi};
+use crate::symbols::{LockerStorage, UnlockerStorage};
+use crate::{Refusal, Step};
+
+/// Bytes kept free below V8's stack limit for native code, which does not check it.
+const NATIVE_RESERVE: usize = 64 * 1024;
+
+/// V8's default stack size, which Node's main stack has.
+const DEFAULT_V8_STACK: usize = 984 * 1024;
+
+/// Where a stack lies.
+#[derive(Clone, Copy, Debug)]
+pub struct StackBounds {
+    /// The address it grows down from.
+    pub top: usize,
+    /// The lowest address that may be written.
+    pub limit: usize,
+}
+
+impl StackBounds {
+    /// Usable bytes that let JavaScript recurse as deep as on Node's main stack.
+    pub const DEFAULT_SIZE: usize = DEFAULT_V8_STACK + NATIVE_RESERVE;
+    /// The smallest usable size: some room for JavaScript above the reserve for native code.
+    pub const MIN_SIZE: usize = NATIVE_RESERVE + 64 * 1024;
+}
+
+/// What V8 needs to find a stack again that was left. Lives on that stack.
+#[derive(Debug, Default)]
+pub struct Departure(UnlockerStorage);
+
+/// A word that follows the current stack, written only while it holds what was written last.
+struct FollowedWord {
+    word: Cell<Option<*mut usize>>,
+    last: Cell<usize>,
+    main_start: usize,
+}
+
+impl FollowedWord {
+    fn new(found: StartWord) -> Self {
+        Self {
+            word: Cell::new(Some(found.word)),
+            last: Cell::new(found.main_start),
+            main_start: found.main_start,
+        }
+    }
+
+    /// Writes `start`, unless the word was written meanwhile with something that is no start of the current
+    /// stack: then it is not what it was taken for, and is left alone for good.
+    ///
+    /// `cached` is what V8 takes for the start of the current stack: locking writes that to one of the words.
+    ///
+    /// # Safety
+    /// The word must still be mapped: its isolate alive.
+    unsafe fn follow(&self, start: usize, cached: usize) {
+        let Some(word) = self.word.get() else { return };
+        // SAFETY: (measured) verified by the probe, reached by a path that held in every isolate.
+        unsafe {
+            if [self.last.get(), start, cached].contains(&word.read_volatile()) {
+                word.write_volatile(start);
+                self.last.set(start);
+            } else {
+                self.word.set(None);
+            }
+        }
+    }
+}
+
+/// Switches V8 between stacks of one isolate.
+pub struct V8Stacks {
+    layout: Layout,
+    collector: [FollowedWord; 2],
+    main_thread_id: i32,
+    /// The bytes of the largest stack so far; see [`begin`](Self::begin).
+    largest: Cell<usize>,
+}
+
+impl V8Stacks {
+    /// Finds and verifies what a switch needs in the isolate that is current on this thread.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of the first check that failed.
+    pub fn discover(node: &mut dyn NodeApi) -> Result<Self, Refusal> {
+        let layout = probe::probe(node)?;
+        // SAFETY: (measured) the probe has verified the word on this thread.
+        let main_thread_id = unsafe { layout.thread_id.read() };
+        let collector = layout.collector_starts.map(FollowedWord::new);
+        Ok(Self { layout, collector, main_thread_id, largest: Cell::new(StackBounds::DEFAULT_SIZE) })
+    }
+
+    /// The async context of this isolate; `None` where V8 does not keep it (Node 20).
+    pub fn async_context(&self) -> Option<AsyncContext> {
+        AsyncContext::find(self.layout.isolate)
+    }
+
+    /// Whether both collector words are still followed; `false` means that a collection inside a greenlet
+    /// is not safe any more.
+    pub fn is_intact(&self) -> bool {
+        self.collector.iter().all(|word| word.word.get().is_some())
+    }
+
+    /// Fails unless both collector words are followed.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the self-test.
+    pub fn check_intact(&self) -> Result<(), Refusal> {
+        if self.is_intact() {
+            Ok(())
+        } else {
+            Err(Refusal::new(Step::SelfTest, "a collector's stack start was changed by somebody else"))
+        }
+    }
+
+    /// Steps 1 and 2: archives the current stack. Returns its thread id, for [`select`](Self::select).
+    ///
+    /// # Safety
+    /// The isolate must be locked by the current thread id. Until [`arrive`](Self::arrive) is called with
+    /// the same `departure`, on the same stack, nothing on this stack may touch V8.
+    pub unsafe fn depart(&self, departure: &mut Departure) -> i32 {
+        // SAFETY: (measured) the storage has the size of an Unlocker and lives on the stack that is left.
+        unsafe {
+            (self.layout.functions.unlocker_new)(&mut departure.0, self.layout.isolate);
+            self.layout.thread_id.read()
+        }
+    }
+
+    /// Step 3: the stack entered next is `thread_id`'s; 0 makes V8 hand out a new id when a stack begins.
+    ///
+    /// # Safety
+    /// The isolate must not be locked: after [`depart`](Self::depart), before the next stack is entered.
+    pub unsafe fn select(&self, thread_id: i32) {
+        // SAFETY: (measured) verified by the probe.
+        unsafe { self.layout.thread_id.write(thread_id) }
+    }
+
+    /// Steps 4 to 6: makes V8 run on the current stack again.
+    ///
+    /// # Safety
+    /// Its thread id must be selected, `departure` be the one it departed with, and `top` its top.
+    pub unsafe fn arrive(&self, departure: &mut Departure, top: usize) {
+        // SAFETY: (measured) the order told in the head of this file.
+        unsafe {
+            self.follow_cached_start(top);
+            (self.layout.functions.unlocker_drop)(&mut departure.0);
+            self.follow_collector(top);
+        }
+    }
+
+    /// Steps 3 to 6 for the main stack.
+    ///
+    /// # Safety
+    /// As for [`arrive`](Self::arrive), on the main stack.
+    pub unsafe fn arrive_main(&self, departure: &mut Departure) {
+        // SAFETY: (measured) the order told in the head of this file, with the main stack's own words.
+        unsafe {
+            self.select(self.main_thread_id);
+            let cached = self.layout.cached_start.map_or(0, |cached| cached.main_start);
+            self.follow_cached_start(cached);
+            (self.layout.functions.unlocker_drop)(&mut departure.0);
+            for word in &self.collector {
+                word.follow(word.main_start, cached);
+            }
+        }
+    }
+
+    /// Runs `body` in V8 on the current stack, which is new to V8. Returns the thread id it had.
+    ///
+    /// # Safety
+    /// The isolate must not be locked, a thread id be selected (0 or one of an ended stack), and
+    /// `bounds` be those of the stack that the call is made on. `body` must not unwind.
+    pub unsafe fn begin(&self, bounds: StackBounds, body: impl FnOnce()) -> i32 {
+        let mut locker: LockerStorage = [0; 4];
+        let functions = &self.layout.functions;
+        let isolate = self.layout.isolate;
+        let stack_limit = bounds.limit + NATIVE_RESERVE;
+        self.largest.set(self.largest.get().max(bounds.top - bounds.limit));
+        // SAFETY: (measured) Locker's constructor and destructor frame the life of this stack in V8.
+        unsafe {
+            self.follow_cached_start(bounds.top);
+            (functions.locker_new)(&mut locker, isolate);
+            // SetStackLimit also stores `stack start - limit` in the isolate, as the size of all its stacks, and
+            // from V8 14 on Isolate::Throw aborts if the stack pointer is farther than that from the start. So
+            // the start is set such that the size of the largest stack comes out.
+            self.follow_cached_start(stack_limit + self.largest.get());
+            (functions.set_stack_limit)(isolate, stack_limit);
+            self.follow_cached_start(bounds.top);
+            self.follow_collector(bounds.top);
+            self.layout.scopes.with(isolate, body);
+            let thread_id = self.layout.thread_id.read();
+            (functions.locker_drop)(&mut locker);
+            thread_id
+        }
+    }
+
+    /// Runs `body` in a handle scope of V8's own.
+    ///
+    /// Not one of Node-API's: those are counted, and the count must be the same whenever a call of Node's that
+    /// parked goes on.
+    ///
+    /// # Safety
+    /// The isolate must be locked by the current thread id; `body` must not unwind and must end on this stack.
+    pub unsafe fn in_scope(&self, body: impl FnOnce()) {
+        // SAFETY: (protocol) the caller's promise.
+        unsafe { self.layout.scopes.with(self.layout.isolate, body) }
+    }
+
+    unsafe fn follow_cached_start(&self, start: usize) {
+        if let Some(cached) = self.layout.cached_start {
+            // SAFETY: (measured) verified by the probe; this thread's own storage.
+            unsafe { cached.word.write(start) }
+        }
+    }
+
+    unsafe fn follow_collector(&self, start: usize) {
+        for word in &self.collector {
+            // SAFETY: (protocol) the caller is on a stack of the isolate, which is therefore alive.
+            unsafe { word.follow(start, start) }
+        }
+    }
+}

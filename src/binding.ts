@@ -1,0 +1,157 @@
+/**
+ * The one import of the native module, with the types of its functions.
+ *
+ * Loading verifies V8's insides; where that fails, `require` throws an error that says which check failed and what
+ * is supported, and nothing has been changed.
+ */
+import { GreenstackError } from './errors.js';
+import { version } from './version.js';
+
+/** Why a parked greenlet was entered again. */
+export const enum Cause {
+  Woken = 0,
+  Deadline = 1,
+  Interrupted = 2,
+}
+
+/** Results of socket functions and `lookup` beside counts and negative `errno`. */
+export const enum Outcome {
+  TimedOut = -100_001,
+  Interrupted = -100_002,
+  Busy = -100_003,
+}
+
+/** Positions in {@link shared}; `SharedWord` in crates/node has the same list. */
+export const enum Shared {
+  /** Greenlets spawned since native code last looked at its ready queue. */
+  Spawned = 0,
+  /** Greenlets that the running batch still has to start. */
+  Starting = 1,
+  /** Bytes sent by the call to `send` that failed: `SentHigh * 2 ** 30 + SentLow`. */
+  SentLow = 2,
+  SentHigh = 3,
+}
+
+/** The counts of `statistics()`, in this order. */
+export type Counts = [
+  ready: number,
+  timers: number,
+  sockets: number,
+  lookups: number,
+  stacks: number,
+  runners: number,
+  idleRunners: number,
+  switches: number,
+];
+
+type SocketKey = number;
+
+interface Native {
+  nativeVersion(): string;
+  /** Memory that `receive` fills, to be copied from before anything else happens. */
+  readonly scratch: ArrayBuffer;
+  /** Hands over what native code calls. `run(id, handedOver)` is a runner's loop, `turn()` calls {@link turn}. */
+  start(
+    run: (id: number, handedOver: number) => void,
+    turn: () => void,
+    inspect: () => void,
+    resource: object,
+    words: Int32Array,
+    idleRunners: number,
+    stackSize: number,
+  ): void;
+  /** From now on the async context in V8 follows the greenlet. */
+  useNativeContext(): void;
+  getContext(): unknown;
+  setContext(context: unknown): void;
+  park(): Cause;
+  parkFor(ms: number, referenced: boolean): Cause;
+  yieldNow(): Cause;
+  /** A runner has nothing to run. −1: it must end; 0: start greenlets; n: call the timer of slot n − 1. */
+  rest(): number;
+  wake(stack: number): void;
+  /** Makes a parked greenlet ready such that its call ends with `Interrupted`. `next`: before all others. */
+  interrupt(stack: number, next: boolean): void;
+  /** The count of spawned greenlets went from 0 to 1 on the main stack. */
+  noteSpawned(): void;
+  /** Makes a runner on a stack of `size` bytes and enters it in its turn. Returns its number. */
+  startOn(size: number): number;
+  startTimer(ms: number, slot: number, referenced: boolean): number;
+  /** `false`: it has expired, and its slot will be called. */
+  cancelTimer(key: number): boolean;
+  turn(): void;
+  /** Enters a parked stack only to call the `inspect` of {@link start} there. */
+  inspectStack(stack: number): void;
+  keepAlive(change: 1 | -1): void;
+  setSwitchInterval(ms: number): void;
+  /** Throws unless the collector's words are still followed. */
+  checkIntact(): void;
+  statistics(): Counts;
+  /** Timeouts are in ms; negative: none, 0: never park. */
+  connect(ip: string, port: number, localIp: string, localPort: number, timeout: number): SocketKey;
+  receive(key: SocketKey, limit: number, timeout: number): number;
+  receiveInto(key: SocketKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
+  send(
+    key: SocketKey,
+    view: Uint8Array,
+    offset: number,
+    length: number,
+    timeout: number,
+    all: boolean,
+  ): number;
+  /** 1: reading, 2: writing, 3: both. */
+  shutdown(key: SocketKey, how: 1 | 2 | 3): number;
+  close(key: SocketKey): void;
+  address(key: SocketKey, remote: boolean): [ip: string, port: number] | number;
+  addResolver(nameservers: string[], timeout: number, tries: number, hosts: boolean): number;
+  removeResolver(id: number): void;
+  /** Addresses, `'CODE message'`, or an {@link Outcome}. */
+  lookup(resolver: number, host: string, family: 0 | 4 | 6, timeout: number): string[] | string | number;
+}
+
+const SUPPORTED = 'Node 20, 22, 24 and 26 on linux-x64 (glibc)';
+const SUPPORTED_MAJORS = [20, 22, 24, 26];
+
+function unsupported(reason: string, cause?: unknown): GreenstackError {
+  const where = `Node ${process.version} on ${process.platform}-${process.arch}`;
+  return new GreenstackError(
+    'ERR_GREENSTACK_UNSUPPORTED',
+    `greenstack cannot run with ${where}: ${reason}. Supported: ${SUPPORTED}.`,
+    { cause },
+  );
+}
+
+function load(): Native {
+  const forced = process.env['GREENSTACK_FORCE_FAIL'];
+  if (process.platform !== 'linux' || process.arch !== 'x64' || forced === 'platform') {
+    throw unsupported('there is no native module for this platform');
+  }
+  if (!SUPPORTED_MAJORS.includes(Number.parseInt(process.versions.node, 10)) || forced === 'node-version') {
+    throw unsupported('this version of Node has not been verified');
+  }
+  let native: Native;
+  try {
+    native = require('../binding.js') as Native;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const refused = (error as { code?: unknown }).code === 'ERR_GREENSTACK_UNSUPPORTED';
+    throw unsupported(refused ? reason : `its native module does not load (${reason})`, error);
+  }
+  if (native.nativeVersion() !== version) {
+    throw unsupported(
+      `its native module is of version ${native.nativeVersion()}, not ${version}: reinstall greenstack`,
+    );
+  }
+  return native;
+}
+
+/** The functions of crates/node for this isolate. */
+export const native: Native = load();
+
+/** Words that native code and TypeScript share without a call. Never handed out. */
+export const shared = new Int32Array(4);
+
+/** The error to throw when a later load-time check (the self-test) fails. */
+export function refuse(error: unknown): GreenstackError {
+  return unsupported(error instanceof Error ? error.message : String(error), error);
+}

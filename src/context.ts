@@ -1,0 +1,164 @@
+/**
+ * The async context (what `AsyncLocalStorage` reads) follows the greenlet.
+ *
+ * Where Node keeps it in V8 (from Node 24 on; on 22 with `--experimental-async-context-frame`), native code swaps
+ * it with the stack. Elsewhere the stores are properties of the execution async resource, which is one and the same
+ * object for all greenlets of a hub: there the stores are taken off when a greenlet parks and put back when it
+ * goes on. In both cases Node's stack of async ids must not grow across a switch (it is one per thread), so inside
+ * greenlets the methods that would push onto it are replaced by ones that only change the context.
+ */
+import { AsyncLocalStorage, AsyncResource, executionAsyncResource } from 'node:async_hooks';
+
+import { native } from './binding.js';
+
+/** What a greenlet keeps of its async context: V8's value, or the stores in the order of {@link storeKeys}. */
+export type Context = unknown;
+
+type Stores = readonly unknown[];
+
+/** The execution async resource of all greenlets: the receiver of the turn. */
+export const hubResource: object = { greenstack: 'hub' };
+
+/** The property under which each `AsyncLocalStorage` keeps its store in a resource (Node 20, 22). */
+const storeKeys: symbol[] = [];
+const NO_STORES: Stores = [];
+
+/** Whether Node keeps the context in V8. */
+const isNative = new AsyncLocalStorage<object>().run({}, () => native.getContext() !== undefined);
+
+if (isNative) native.useNativeContext();
+
+/** Whether the current code runs in a greenlet; set by hub.ts, which knows. */
+let isInGreenlet: () => boolean = () => false;
+
+type ResourceWithStores = Record<symbol, unknown>;
+
+function currentResource(): ResourceWithStores {
+  return executionAsyncResource() as ResourceWithStores;
+}
+
+function storesOf(resource: ResourceWithStores): Stores {
+  return storeKeys.length === 0 ? NO_STORES : storeKeys.map((key) => resource[key]);
+}
+
+function applyStores(resource: ResourceWithStores, stores: Stores): void {
+  for (let index = 0; index < storeKeys.length; index++) {
+    resource[storeKeys[index] as symbol] = stores[index];
+  }
+}
+
+/** The stores of the running code. Outside greenlets, storages used before the first greenlet are met here. */
+function captureStores(): Stores {
+  const resource = currentResource();
+  if (!isInGreenlet()) {
+    for (const key of Object.getOwnPropertySymbols(resource)) {
+      if (key.description === 'kResourceStore' && !storeKeys.includes(key)) storeKeys.push(key);
+    }
+  }
+  return storesOf(resource);
+}
+
+/** The context of the running code, to be entered later or elsewhere. */
+export const captureContext: () => Context = isNative ? native.getContext : captureStores;
+
+/** Makes `context` that of the running code. */
+export const enterContext: (context: Context) => void = isNative
+  ? native.setContext
+  : (context) => applyStores(currentResource(), context as Stores);
+
+/** The context of the hub's own callbacks. */
+export const emptyContext: Context = isNative ? undefined : NO_STORES;
+
+/** Before a park: what {@link restoreContext} needs after it. Native code swaps by itself. */
+export const saveContext: () => Context = isNative ? () => undefined : captureContext;
+
+/** After a park: puts back what {@link saveContext} returned. */
+export const restoreContext: (saved: Context) => void = isNative ? () => undefined : enterContext;
+
+/**
+ * Whether a park would be safe: not inside an async scope that some native code has pushed. Those scopes are on a
+ * stack of Node's that all greenlets share, so leaving one in the middle would corrupt it.
+ */
+export function isParkSafe(): boolean {
+  return executionAsyncResource() === hubResource;
+}
+
+interface StorageInternals {
+  readonly kResourceStore?: symbol;
+}
+
+/** On Node 20 and 22 each storage that is used has to be known by the key of its store. */
+function learn(storage: AsyncLocalStorage<unknown>): void {
+  const key = (storage as StorageInternals).kResourceStore;
+  if (key !== undefined && !storeKeys.includes(key)) storeKeys.push(key);
+}
+
+interface AsyncResourceInternals {
+  readonly [property: symbol]: unknown;
+}
+
+/** The context that an `AsyncResource` captured when it was made. */
+function contextOf(resource: AsyncResource): Context {
+  if (!isNative) return storesOf(resource as unknown as ResourceWithStores);
+  const key = Object.getOwnPropertySymbols(resource).find(
+    ({ description }) => description === 'context_frame',
+  );
+  return key === undefined ? native.getContext() : (resource as unknown as AsyncResourceInternals)[key];
+}
+
+type Callback = (this: unknown, ...args: unknown[]) => unknown;
+
+/** Calls `fn` with `context` as the current one, whatever parks inside. */
+function runWithin(context: Context, fn: Callback, receiver: unknown, args: unknown[]): unknown {
+  const outer = captureContext();
+  enterContext(context);
+  try {
+    return Reflect.apply(fn, receiver, args);
+  } finally {
+    enterContext(outer);
+  }
+}
+
+function replaceMethod<T extends object>(
+  prototype: T,
+  name: string,
+  make: (original: Callback) => Callback,
+): void {
+  const original = (prototype as Record<string, unknown>)[name] as Callback;
+  const replacement = make(original);
+  Object.defineProperty(replacement, 'name', { value: name, configurable: true });
+  Object.defineProperty(prototype, name, { value: replacement, configurable: true, writable: true });
+}
+
+/**
+ * Replaces what would push onto Node's stack of async ids, inside greenlets only. Done once, when the first greenlet
+ * of the thread is made: importing changes nothing.
+ */
+export function followGreenlets(inGreenlet: () => boolean): void {
+  isInGreenlet = inGreenlet;
+  const resource = AsyncResource.prototype;
+  replaceMethod(resource, 'runInAsyncScope', (original) => {
+    return function (this: unknown, ...args: unknown[]): unknown {
+      const [fn, receiver, ...rest] = args;
+      if (!isInGreenlet() || typeof fn !== 'function') return Reflect.apply(original, this, args);
+      return runWithin(contextOf(this as AsyncResource), fn as Callback, receiver, rest);
+    };
+  });
+  if (isNative) return;
+  const storage = AsyncLocalStorage.prototype;
+  for (const name of ['run', 'enterWith']) {
+    replaceMethod(storage, name, (original) => {
+      return function (this: unknown, ...args: unknown[]): unknown {
+        learn(this as AsyncLocalStorage<unknown>);
+        return Reflect.apply(original, this, args);
+      };
+    });
+  }
+  replaceMethod(storage, 'exit', (original) => {
+    return function (this: unknown, ...args: unknown[]): unknown {
+      const [fn, ...rest] = args;
+      if (!isInGreenlet() || typeof fn !== 'function') return Reflect.apply(original, this, args);
+      return (this as AsyncLocalStorage<unknown>).run(undefined, fn as Callback, ...rest);
+    };
+  });
+}

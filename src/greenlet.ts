@@ -1,0 +1,840 @@
+/** Greenlets: functions that may block anywhere while others run. */
+import { inspect, types } from 'node:util';
+
+import { captureContext, emptyContext } from './context.js';
+import { checkStackSize, config } from './config.js';
+import { BlockingSwitchOutError, GreenletExit, InvalidSwitchError } from './errors.js';
+import {
+  currentRunnable,
+  enqueue,
+  enqueueOn,
+  enterStack,
+  getHub,
+  type Hub,
+  HubTimer,
+  interrupt,
+  leaveStack,
+  requireHub,
+  runCallback,
+  Runnable,
+  stackOf,
+  type Wait,
+  wake,
+} from './hub.js';
+import {
+  checkFunction,
+  checkLimits,
+  checkMilliseconds,
+  isImmediate,
+  type Limits,
+  parkWithin,
+} from './limits.js';
+import { Timeout } from './timeout.js';
+
+/** What {@link spawn} and its relatives may be told about a greenlet. */
+export interface SpawnOptions {
+  /** Usable bytes of its stack, from 128 KiB to 1 GiB (default: `config.stackSize`). Such a stack serves one greenlet. */
+  stackSize?: number;
+  /** Shown in reports (default: `Greenlet-<minimalIdent>`). */
+  name?: string;
+}
+
+/** What a greenlet may be killed with: an error or a class of errors without required arguments. */
+export type KillError = Error | (new () => Error);
+
+/** A callback that is told when a greenlet ends. */
+export type Link<G = Greenlet<unknown>> = (greenlet: G) => unknown;
+
+const enum State {
+  /** Not started. */
+  New,
+  /** Waiting for its timer or its place in the ready queue. */
+  Scheduled,
+  Running,
+  Ended,
+}
+
+/** Told when a greenlet ends. */
+interface LinkEntry {
+  /** What was passed by the user, to find it again; `null` for a joining greenlet. */
+  readonly callback: unknown;
+  notify(greenlet: Greenlet<unknown>): void;
+}
+
+/** A greenlet that is parked until another one ends. */
+class Joiner implements LinkEntry, Wait {
+  readonly callback = null;
+
+  constructor(
+    private readonly waiting: Runnable,
+    private readonly target: Greenlet<unknown>,
+  ) {}
+
+  notify(): void {
+    wake(this.waiting);
+  }
+
+  cancel(): void {
+    this.target.removeLink(this);
+  }
+
+  describe(): string {
+    return `join of ${String(this.target)}`;
+  }
+}
+
+/** Calls back in the hub. */
+class RawLink implements LinkEntry {
+  constructor(readonly callback: Link) {}
+
+  notify(greenlet: Greenlet<unknown>): void {
+    runCallback(this.callback, greenlet);
+  }
+}
+
+const enum LinkKind {
+  Any,
+  Value,
+  Exception,
+}
+
+/** Calls back in a greenlet of its own. */
+class SpawningLink implements LinkEntry {
+  constructor(
+    readonly callback: Link,
+    private readonly kind: LinkKind,
+  ) {}
+
+  notify(greenlet: Greenlet<unknown>): void {
+    if (this.kind === LinkKind.Any || (this.kind === LinkKind.Value) === greenlet.successful) {
+      spawnRaw(this.callback, greenlet);
+    }
+  }
+}
+
+/** Smallest free numbers, for {@link Greenlet.minimalIdent}. */
+class Idents {
+  #next = 0;
+  readonly #free: number[] = [];
+
+  take(): number {
+    if (this.#free.length === 0) return this.#next++;
+    this.#free.sort((a, b) => b - a);
+    return this.#free.pop() as number;
+  }
+
+  giveBack(ident: number): void {
+    this.#free.push(ident);
+  }
+}
+
+const idents = new Idents();
+
+/**
+ * What the children of a greenlet keep of it: enough to name it, too little to keep the chain of its own ancestors
+ * alive when greenlets spawn their successors.
+ */
+class Family {
+  owner: Greenlet<unknown> | WeakRef<Greenlet<unknown>>;
+  readonly locals: Record<PropertyKey, unknown>;
+
+  constructor(owner: Greenlet<unknown>, locals: Record<PropertyKey, unknown>) {
+    this.owner = owner;
+    this.locals = locals;
+  }
+
+  get greenlet(): Greenlet<unknown> | undefined {
+    return this.owner instanceof WeakRef ? this.owner.deref() : this.owner;
+  }
+}
+
+const spawnCallbacks = new Set<Link>();
+
+/** An own or wrapped error from what `kill` was given. */
+function toError(call: string, error: unknown): Error {
+  if (error === undefined) return new GreenletExit();
+  if (error instanceof Error) return error;
+  if (typeof error === 'function') {
+    const made: unknown = Reflect.construct(error, []);
+    if (made instanceof Error) return made;
+  }
+  throw new TypeError(`${call} expects an error or a class of errors, got ${typeof error}`);
+}
+
+function describeFunction(fn: ((...args: never[]) => unknown) | null): string {
+  return fn === null ? '' : fn.name || '(anonymous)';
+}
+
+const ARGUMENT_LENGTH = 50;
+
+function describeArguments(args: readonly unknown[]): string {
+  const shown = args.map((argument) => {
+    const text = inspect(argument, {
+      depth: 0,
+      breakLength: Infinity,
+      maxArrayLength: 3,
+      maxStringLength: 50,
+    });
+    return text.length > ARGUMENT_LENGTH ? `${text.slice(0, ARGUMENT_LENGTH - 1)}…` : text;
+  });
+  return shown.join(', ');
+}
+
+const NO_ARGUMENTS: readonly never[] = [];
+
+/**
+ * A function that runs in a stack of its own and may block anywhere, while others run.
+ *
+ * Greenlets start in the order of being spawned, never before the spawner parks or ends. An error that leaves one is
+ * reported by the hub and kept; `get()` throws it. A killed greenlet ends with its `GreenletExit` as its value.
+ *
+ * Subclasses override `_run` and are spawned by `Subclass.spawn(…)`, whose arguments go to their constructor.
+ *
+ * gevent: `gevent.Greenlet`.
+ */
+export class Greenlet<T = unknown> extends Runnable {
+  /** @internal */
+  state: State = State.New;
+  #fn: ((...args: never[]) => T) | null;
+  #args: readonly unknown[];
+  #result: T | GreenletExit | undefined = undefined;
+  #error: unknown = undefined;
+  #failed = false;
+  #links: LinkEntry[] | null = null;
+  #promised = false;
+  #ident = -1;
+  #name: string | null = null;
+  #stackSize = 0;
+  #timer: HubTimer | null = null;
+  #spawner: Family | null = null;
+  #family: Family | null = null;
+  #spawningStack: { stack?: string } | null = null;
+  #label = '';
+
+  /**
+   * Makes a greenlet that is not started.
+   *
+   * @param fn - what to run; may be left out by subclasses that override `_run`
+   * @param args - passed to `fn` or `_run`
+   * @throws {TypeError} if there is neither a function nor an overridden `_run`
+   */
+  constructor(fn?: ((...args: never[]) => T) | null, ...args: unknown[]) {
+    super();
+    if (typeof fn !== 'function') {
+      if (this._run === Greenlet.prototype._run || (fn !== undefined && fn !== null)) {
+        checkFunction(`new ${new.target.name}()`, fn);
+      }
+      this.#fn = null;
+    } else {
+      this.#fn = fn;
+    }
+    this.#args = args.length === 0 ? NO_ARGUMENTS : args;
+    if (config.trackGreenletTree) {
+      const spawner = currentRunnable();
+      if (spawner instanceof Greenlet) this.#spawner = spawner.#asFamily();
+    }
+    if (config.spawningStackLimit > 0) this.#captureSpawningStack();
+  }
+
+  /** What runs; for subclasses to override. Must not be called directly. */
+  protected _run(...args: unknown[]): T {
+    const fn = this.#fn as ((...args: unknown[]) => T) | null;
+    return fn === null ? (undefined as T) : fn(...args);
+  }
+
+  // ---- starting
+
+  /** Makes a greenlet of this class and starts it. On a subclass the arguments go to its constructor. */
+  static spawn<G extends Greenlet<unknown>, Args extends unknown[]>(
+    this: new (...args: Args) => G,
+    ...args: Args
+  ): G {
+    const greenlet = new this(...args);
+    greenlet.start();
+    return greenlet;
+  }
+
+  /** As {@link Greenlet.spawn}, started after `ms`. */
+  static spawnLater<G extends Greenlet<unknown>, Args extends unknown[]>(
+    this: new (...args: Args) => G,
+    ms: number,
+    ...args: Args
+  ): G {
+    checkMilliseconds('Greenlet.spawnLater()', ms);
+    const greenlet = new this(...args);
+    greenlet.startLater(ms);
+    return greenlet;
+  }
+
+  /** Calls `callback` with every greenlet that is started from now on, synchronously. gevent: `add_spawn_callback`. */
+  static addSpawnCallback(callback: Link): void {
+    checkFunction('Greenlet.addSpawnCallback()', callback);
+    spawnCallbacks.add(callback);
+  }
+
+  /** Ends what `addSpawnCallback` began; an unknown callback is no error. */
+  static removeSpawnCallback(callback: Link): void {
+    spawnCallbacks.delete(callback);
+  }
+
+  /** Schedules it to run. Nothing happens if it was started or has ended. Never switches. */
+  start(): void {
+    if (this.state !== State.New) return;
+    requireHub();
+    this.#schedule();
+    if (spawnCallbacks.size > 0) this.#announce();
+    this.#enqueue();
+  }
+
+  /** Schedules it to run after `ms`. Nothing happens if it was started or has ended. Never switches. */
+  startLater(ms: number): void {
+    const delay = checkMilliseconds('startLater()', ms);
+    if (this.state !== State.New) return;
+    requireHub();
+    this.#schedule();
+    if (spawnCallbacks.size > 0) this.#announce();
+    this.#timer = new HubTimer({ expire: () => this.#enqueue() });
+    this.#timer.start(delay, true);
+  }
+
+  #schedule(): void {
+    this.state = State.Scheduled;
+    this.context = captureContext();
+  }
+
+  #enqueue(): void {
+    this.#timer = null;
+    if (this.#stackSize === 0) enqueue(this);
+    else enqueueOn(this, this.#stackSize);
+  }
+
+  #announce(): void {
+    for (const callback of [...spawnCallbacks]) callback(this);
+  }
+
+  /** @internal */
+  configure({ stackSize, name }: SpawnOptions): this {
+    if (stackSize !== undefined) this.#stackSize = checkStackSize('stackSize', stackSize);
+    if (name !== undefined) this.name = name;
+    return this;
+  }
+
+  // ---- running
+
+  /** @internal */
+  begin(stackId: number): void {
+    if (this.state !== State.Scheduled) return;
+    this.state = State.Running;
+    enterStack(this, stackId);
+    let value: T | undefined;
+    let error: unknown;
+    let failed = false;
+    try {
+      value = this.#args.length === 0 ? this._run() : this._run(...this.#args);
+    } catch (thrown) {
+      failed = true;
+      error = thrown;
+    }
+    leaveStack(this);
+    this.#end(value, error, failed);
+  }
+
+  #end(value: T | undefined, error: unknown, failed: boolean): void {
+    this.state = State.Ended;
+    if (failed && GreenletExit.is(error)) {
+      this.#result = error;
+    } else if (failed) {
+      this.#error = error;
+      this.#failed = true;
+    } else {
+      this.#result = value;
+    }
+    this.#label = describeFunction(this.#fn);
+    this.#fn = null;
+    this.#args = NO_ARGUMENTS;
+    this.context = emptyContext;
+    if (this.#family !== null) this.#family.owner = new WeakRef(this);
+    const links = this.#links;
+    this.#links = null;
+    if (this.#failed && !this.#promised) getHub().report(this, error);
+    if (links !== null) for (const link of links) link.notify(this);
+    if (this.#ident >= 0) {
+      // The number is free again; a name made of it is kept.
+      this.#name ??= this.name;
+      idents.giveBack(this.#ident);
+    }
+  }
+
+  // ---- state
+
+  /** Whether it is started and has not ended. gevent: `bool(greenlet)`. */
+  get started(): boolean {
+    return this.state === State.Scheduled || this.state === State.Running;
+  }
+
+  /** Whether it has ended. */
+  get ready(): boolean {
+    return this.state === State.Ended;
+  }
+
+  /** Whether it has ended: by its function, an error, or a kill before it began. */
+  get dead(): boolean {
+    return this.state === State.Ended;
+  }
+
+  /** Whether it has ended without an error; being killed counts as that. */
+  get successful(): boolean {
+    return this.state === State.Ended && !this.#failed;
+  }
+
+  /** What its function returned; the `GreenletExit` if it was killed; `undefined` before that or if it failed. */
+  get value(): T | GreenletExit | undefined {
+    return this.#result;
+  }
+
+  /** The error that ended it, or `undefined`. */
+  get error(): unknown {
+    return this.#error;
+  }
+
+  /** The hub it runs on. */
+  get hub(): Hub {
+    return getHub();
+  }
+
+  /** A small number, unique among the greenlets of this hub that have asked for theirs; reused later. */
+  get minimalIdent(): number {
+    if (this.#ident < 0) this.#ident = idents.take();
+    return this.#ident;
+  }
+
+  /** A name for reports. May be assigned. */
+  get name(): string {
+    return this.#name ?? `Greenlet-${this.minimalIdent}`;
+  }
+
+  set name(name: string) {
+    if (typeof name !== 'string')
+      throw new TypeError(`a greenlet's name must be a string, got ${typeof name}`);
+    this.#name = name;
+  }
+
+  /** The JavaScript stack that leads to where it is parked, one line a frame. Empty unless it has started. */
+  get stack(): string {
+    return stackOf(this);
+  }
+
+  // ---- the tree of who spawned whom
+
+  #asFamily(): Family {
+    return (this.#family ??= new Family(this, this.#spawner?.locals ?? {}));
+  }
+
+  /** The greenlet that made it; `undefined` if that was no greenlet, is gone, or `config.trackGreenletTree` is off. */
+  get spawningGreenlet(): Greenlet<unknown> | undefined {
+    return this.#spawner?.greenlet;
+  }
+
+  /** An object that it shares with whoever spawned it and whom it spawns. Assign one to begin a tree of its own. */
+  get spawnTreeLocals(): Record<PropertyKey, unknown> | undefined {
+    return config.trackGreenletTree ? this.#asFamily().locals : undefined;
+  }
+
+  set spawnTreeLocals(locals: Record<PropertyKey, unknown> | undefined) {
+    if (typeof locals !== 'object' || locals === null) {
+      throw new TypeError(`spawnTreeLocals must be an object, got ${typeof locals}`);
+    }
+    this.#family = new Family(this, locals);
+  }
+
+  #captureSpawningStack(): void {
+    const limit = Error.stackTraceLimit;
+    Error.stackTraceLimit = config.spawningStackLimit;
+    this.#spawningStack = {};
+    Error.captureStackTrace(this.#spawningStack, this.constructor as () => void);
+    Error.stackTraceLimit = limit;
+  }
+
+  /** Where it was made, one line a frame. Kept only while `config.spawningStackLimit` is not 0. */
+  get spawningStack(): string {
+    const text = this.#spawningStack?.stack ?? '';
+    return text.slice(text.indexOf('\n') + 1);
+  }
+
+  // ---- waiting for it
+
+  /**
+   * Waits until it has ended, however that is. Neither its error nor a timeout is thrown. Switches only if it must wait.
+   *
+   * @param limits - how long, in ms, and what else may end the wait
+   * @throws {InvalidSwitchError} if a greenlet joins itself
+   */
+  join(limits?: Limits): void {
+    this.#waitForEnd('join()', limits);
+  }
+
+  /** Waits; `false` on timeout. */
+  #waitForEnd(call: string, limits: Limits): boolean {
+    const checked = checkLimits(call, limits);
+    if (this.state === State.Ended) return true;
+    const waiting = currentRunnable();
+    if (waiting === (this as Runnable)) {
+      throw new InvalidSwitchError(`${call}: ${String(this)} would wait for its own end`);
+    }
+    if (isImmediate(checked)) return false;
+    if (waiting === null) {
+      throw new BlockingSwitchOutError(
+        `${call} would block the hub. Call it in a greenlet, or await the greenlet, or link a callback to it.`,
+      );
+    }
+    const joiner = new Joiner(waiting, this);
+    (this.#links ??= []).push(joiner);
+    return parkWithin(call, joiner, checked);
+  }
+
+  /**
+   * Waits until it has ended and returns its value. Switches only if it must wait.
+   *
+   * @param limits - how long, in ms, and what else may end the wait
+   * @throws the error that ended the greenlet, the same object each time
+   * @throws {Timeout} if the time is up first
+   */
+  get(limits?: Limits): T {
+    if (!this.#waitForEnd('get()', limits)) throw new Timeout(checkLimits('get()', limits).timeout);
+    if (this.#failed) throw this.#error;
+    return this.#result as T;
+  }
+
+  /** Lets async code `await` it: resolves with its value, rejects with its error. */
+  then<R1 = T, R2 = never>(
+    onFulfilled?: ((value: T) => R1 | PromiseLike<R1>) | null,
+    onRejected?: ((error: unknown) => R2 | PromiseLike<R2>) | null,
+  ): Promise<R1 | R2> {
+    this.#promised = true;
+    const settled = new Promise<T>((resolve, reject) => {
+      const settle = (): void => {
+        // Not `resolve(value)` alone: a value that is a promise is waited for, as everywhere.
+        if (this.#failed) reject(this.#error as Error);
+        else resolve(this.#result as T);
+      };
+      if (this.ready) settle();
+      else this.#addLink({ callback: null, notify: settle });
+    });
+    return settled.then(onFulfilled, onRejected);
+  }
+
+  // ---- links
+
+  #addLink(link: LinkEntry): void {
+    if (this.state === State.Ended) link.notify(this);
+    else (this.#links ??= []).push(link);
+  }
+
+  /** @internal */
+  removeLink(link: LinkEntry): void {
+    const links = this.#links;
+    const index = links?.indexOf(link) ?? -1;
+    if (links !== null && index >= 0) links.splice(index, 1);
+  }
+
+  /**
+   * Calls `callback` with this greenlet when it has ended, in the hub: it must not block. If it has ended already, soon.
+   * Links are called in the order of being made; an error in one is reported and the others go on. Never switches.
+   */
+  rawlink(callback: Link<this>): void {
+    checkFunction('rawlink()', callback);
+    this.#addLink(new RawLink(callback as Link));
+  }
+
+  /** As {@link rawlink}, in a greenlet of its own, so it may block. Any object with a callable side will do. */
+  link(callback: Link<this>): void {
+    checkFunction('link()', callback);
+    this.#addLink(new SpawningLink(callback as Link, LinkKind.Any));
+  }
+
+  /** As {@link link}, only if the greenlet ends without an error. */
+  linkValue(callback: Link<this>): void {
+    checkFunction('linkValue()', callback);
+    this.#addLink(new SpawningLink(callback as Link, LinkKind.Value));
+  }
+
+  /** As {@link link}, only if the greenlet ends by an error. */
+  linkException(callback: Link<this>): void {
+    checkFunction('linkException()', callback);
+    this.#addLink(new SpawningLink(callback as Link, LinkKind.Exception));
+  }
+
+  /** Removes the first link made with `callback`, of whichever kind. An unknown one is no error. */
+  unlink(callback: Link<this>): void {
+    const link = this.#links?.find((entry) => entry.callback === callback);
+    if (link !== undefined) this.removeLink(link);
+  }
+
+  /** Removes all links made with callbacks. Greenlets that join it go on waiting. */
+  unlinkAll(): void {
+    if (this.#links !== null) this.#links = this.#links.filter((entry) => entry.callback === null);
+  }
+
+  /** Whether somebody is told when it ends. */
+  hasLinks(): boolean {
+    return this.#links !== null && this.#links.length > 0;
+  }
+
+  // ---- ending it
+
+  /**
+   * Throws `error` in it, where it is parked or parks next, and waits until it has ended. One that never began never
+   * will. Killing a dead one does nothing; a greenlet that kills itself throws. Never throws for its timeout.
+   *
+   * @param error - what to throw (default: a new {@link GreenletExit})
+   * @param limits - how long to wait, in ms; `{ block: false }` does not wait
+   */
+  kill(error?: KillError, limits?: Limits): void {
+    const checked = checkLimits('kill()', limits);
+    const thrown = toError('kill()', error);
+    if (this.state === State.Ended) return;
+    const caller = currentRunnable();
+    if (caller === null && !isImmediate(checked) && this.state === State.Running) {
+      throw new BlockingSwitchOutError(
+        'kill() would block the hub until the greenlet has ended. Pass { block: false }, or call it in a greenlet.',
+      );
+    }
+    this.interrupt(thrown, false);
+    if (!isImmediate(checked)) this.#waitForEnd('kill()', limits);
+  }
+
+  /**
+   * Throws `error` in it before anything else that is ready runs, and does not wait. One that never began never will.
+   * gevent: `greenlet.throw`.
+   */
+  throw(error?: KillError): void {
+    const thrown = toError('throw()', error);
+    if (this.state !== State.Ended) this.interrupt(thrown, true);
+  }
+
+  /** @internal */
+  interrupt(error: Error, next: boolean): void {
+    if (this.state === State.Running) {
+      if (currentRunnable() === (this as Runnable)) throw error;
+      interrupt(this, error, next);
+    } else if (this.state !== State.Ended) {
+      this.#timer?.cancel();
+      this.#timer = null;
+      this.#end(undefined, error, true);
+    }
+  }
+
+  // ---- looking at it
+
+  /** `<Greenlet "name": fn(args) parked in …>`; subclasses may override it. */
+  override toString(): string {
+    const label = this.#fn === null ? this.#label : describeFunction(this.#fn);
+    const call = label === '' ? '' : `: ${label}(${describeArguments(this.#args)})`;
+    return `<${this.constructor.name} "${this.name}"${call} ${this.#describeState()}>`;
+  }
+
+  #describeState(): string {
+    switch (this.state) {
+      case State.New:
+        return 'not started';
+      case State.Scheduled:
+        return 'about to start';
+      case State.Running:
+        if (currentRunnable() === (this as Runnable)) return 'running';
+        return this.wait === null ? 'ready' : `parked in ${this.wait.describe()}`;
+      case State.Ended:
+        if (this.#failed)
+          return `failed with ${types.isNativeError(this.#error) ? this.#error.name : 'an error'}`;
+        return GreenletExit.is(this.#result) ? 'killed' : 'ended';
+    }
+  }
+
+  get [Symbol.toStringTag](): string {
+    return 'Greenlet';
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}
+
+/**
+ * A greenlet without links, result or name: cheaper, and not to be joined. Errors are reported by the hub.
+ * gevent: `gevent.spawn_raw`.
+ */
+export class RawGreenlet extends Runnable {
+  /** @internal */
+  state: State = State.Scheduled;
+  #fn: ((...args: never[]) => unknown) | null;
+  #args: readonly unknown[];
+
+  /** @internal */
+  constructor(fn: (...args: never[]) => unknown, args: readonly unknown[]) {
+    super();
+    this.#fn = fn;
+    this.#args = args;
+    this.context = captureContext();
+  }
+
+  /** @internal */
+  begin(stackId: number): void {
+    if (this.state !== State.Scheduled) return;
+    this.state = State.Running;
+    enterStack(this, stackId);
+    let failure: { error: unknown } | null = null;
+    try {
+      Reflect.apply(this.#fn as (...args: never[]) => unknown, undefined, this.#args as unknown[]);
+    } catch (error) {
+      failure = { error };
+    }
+    leaveStack(this);
+    this.state = State.Ended;
+    this.context = emptyContext;
+    if (failure !== null) getHub().report(this, failure.error);
+    this.#fn = null;
+    this.#args = NO_ARGUMENTS;
+  }
+
+  /** Whether it has ended. */
+  get dead(): boolean {
+    return this.state === State.Ended;
+  }
+
+  /** The hub it runs on. */
+  get hub(): Hub {
+    return getHub();
+  }
+
+  /** The JavaScript stack that leads to where it is parked. */
+  get stack(): string {
+    return stackOf(this);
+  }
+
+  /** Throws `error` in it, where it is parked or parks next. Does not wait. */
+  kill(error?: KillError): void {
+    const thrown = toError('kill()', error);
+    if (this.state !== State.Ended) this.interrupt(thrown, false);
+  }
+
+  /** As {@link kill}, before anything else that is ready runs. */
+  throw(error?: KillError): void {
+    const thrown = toError('throw()', error);
+    if (this.state !== State.Ended) this.interrupt(thrown, true);
+  }
+
+  /** @internal */
+  interrupt(error: Error, next: boolean): void {
+    if (this.state === State.Running) {
+      if (currentRunnable() === (this as Runnable)) throw error;
+      interrupt(this, error, next);
+    } else {
+      this.state = State.Ended;
+      this.#fn = null;
+      this.#args = NO_ARGUMENTS;
+      if (!GreenletExit.is(error)) getHub().report(this, error);
+    }
+  }
+
+  override toString(): string {
+    const state =
+      this.state === State.Ended
+        ? 'ended'
+        : this.wait === null
+          ? 'ready'
+          : `parked in ${this.wait.describe()}`;
+    return `<RawGreenlet ${describeFunction(this.#fn)}(${describeArguments(this.#args)}) ${state}>`;
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}
+
+/** Splits leading {@link SpawnOptions} from a function and its arguments. */
+function withOptions(
+  call: string,
+  first: unknown,
+  rest: unknown[],
+): { options: SpawnOptions | null; fn: (...args: never[]) => unknown; args: unknown[] } {
+  if (typeof first === 'function') {
+    return { options: null, fn: first as (...args: never[]) => unknown, args: rest };
+  }
+  if (typeof first !== 'object' || first === null) checkFunction(call, first);
+  const [fn, ...args] = rest;
+  checkFunction(call, fn);
+  return { options: first as SpawnOptions, fn: fn as (...args: never[]) => unknown, args };
+}
+
+/**
+ * Runs `fn(...args)` in a new greenlet, soon: in the order of spawning, never before the caller parks or ends. May be
+ * called anywhere, plain callbacks included. Never switches. gevent: `gevent.spawn`.
+ *
+ * @param options - optional, before `fn`: the stack's size in bytes and a name
+ * @throws {TypeError} if `fn` is not a function; then nothing is spawned
+ */
+export function spawn<Args extends unknown[], T>(fn: (...args: Args) => T, ...args: Args): Greenlet<T>;
+export function spawn<Args extends unknown[], T>(
+  options: SpawnOptions,
+  fn: (...args: Args) => T,
+  ...args: Args
+): Greenlet<T>;
+export function spawn(first: unknown, ...rest: unknown[]): Greenlet<unknown> {
+  if (typeof first === 'function') {
+    const greenlet = new Greenlet(first as () => unknown, ...rest);
+    greenlet.start();
+    return greenlet;
+  }
+  const { options, fn, args } = withOptions('spawn()', first, rest);
+  const greenlet = new Greenlet(fn, ...args).configure(options ?? {});
+  greenlet.start();
+  return greenlet;
+}
+
+/**
+ * As {@link spawn}, after `ms`; killed before, it never runs. Keeps the process alive. gevent: `gevent.spawn_later`.
+ *
+ * @throws {TypeError} if `ms` is not a number or `fn` not a function
+ */
+export function spawnLater<Args extends unknown[], T>(
+  ms: number,
+  fn: (...args: Args) => T,
+  ...args: Args
+): Greenlet<T> {
+  checkMilliseconds('spawnLater()', ms);
+  checkFunction('spawnLater()', fn);
+  const greenlet = new Greenlet<T>(fn as unknown as (...args: never[]) => T, ...args);
+  greenlet.startLater(ms);
+  return greenlet;
+}
+
+/** As {@link spawn}, for a greenlet that nobody waits for. gevent: `gevent.spawn_raw`. */
+export function spawnRaw<Args extends unknown[]>(fn: (...args: Args) => unknown, ...args: Args): RawGreenlet {
+  checkFunction('spawnRaw()', fn);
+  requireHub();
+  const greenlet = new RawGreenlet(fn as unknown as (...args: never[]) => unknown, args);
+  enqueue(greenlet);
+  return greenlet;
+}
+
+/** The greenlet that runs, or `null` in the hub: in plain callbacks, promise reactions and module top levels. */
+export function getCurrent(): Greenlet<unknown> | RawGreenlet | null {
+  return currentRunnable() as Greenlet<unknown> | RawGreenlet | null;
+}
+
+/** Throws unless `value` is a greenlet, raw or not. */
+export function checkGreenlet(call: string, value: unknown): Greenlet<unknown> | RawGreenlet {
+  if (value instanceof Greenlet || value instanceof RawGreenlet) return value;
+  if (value === getHub())
+    throw new InvalidSwitchError(`${call}: the hub is no greenlet and cannot be killed`);
+  throw new TypeError(`${call} expects a greenlet, got ${value === null ? 'null' : typeof value}`);
+}
+
+/**
+ * Throws `error` in a greenlet and does not wait for its end. Never switches, unless a greenlet kills itself: then it
+ * throws. gevent: `gevent.kill`.
+ */
+export function kill(greenlet: Greenlet<never> | Greenlet<unknown> | RawGreenlet, error?: KillError): void {
+  const target = checkGreenlet('kill()', greenlet);
+  const thrown = toError('kill()', error);
+  if (!target.dead) target.interrupt(thrown, false);
+}

@@ -1,0 +1,677 @@
+/**
+ * Park and wake: what every blocking call of the library is made of.
+ *
+ * Greenlets are run by *runners*. Each runner is a loop on a stack of its own that takes spawned greenlets from one
+ * queue and runs them one after another; only when a greenlet parks, the next one is started on another stack. So a
+ * function that never parks costs no switch and no stack. Native code keeps the order of everything that is ready.
+ */
+import { EventEmitter } from 'node:events';
+
+import { Cause, type Counts, native, refuse, Shared, shared } from './binding.js';
+import { config, configListeners } from './config.js';
+import {
+  captureContext,
+  type Context,
+  emptyContext,
+  enterContext,
+  followGreenlets,
+  hubResource,
+  isParkSafe,
+  restoreContext,
+  saveContext,
+} from './context.js';
+import { BlockingSwitchOutError, GreenletExit, HubDestroyed, KeyboardInterrupt } from './errors.js';
+
+/** What a greenlet is parked on. Each kind of wait supplies its own undo; deadlines and kills are handled here. */
+export interface Wait {
+  /** Removes every trace of the wait. Called once, if the wait ends by anything but what it waits for. */
+  cancel(): void;
+  /** What is waited for, to follow "parked in": for reports. */
+  describe(): string;
+}
+
+/** Makes a wait that needs no undo. */
+export function plainWait(description: string): Wait {
+  return { cancel() {}, describe: () => description };
+}
+
+/** An error on its way into a greenlet. */
+interface Interruption {
+  readonly error: unknown;
+  /** Who sent it, and may withdraw it as long as it has not been delivered. */
+  readonly sender: object | null;
+}
+
+/** Whatever runs on a stack and can park there: greenlets and raw greenlets. */
+export abstract class Runnable {
+  /** The number of the stack it runs on; −1 while it has none. @internal */
+  stackId = -1;
+  /** The async context it starts with. @internal */
+  context: Context = emptyContext;
+  /** What it is parked on; `null` while it runs or is ready. @internal */
+  wait: Wait | null = null;
+  /** The error that ends its current wait. @internal */
+  interruption: Interruption | null = null;
+  /** Errors that came while it was not parked, or was shielded: for its next parks. @internal */
+  pending: Interruption[] | null = null;
+  /** How many `shield` calls it is in. @internal */
+  shields = 0;
+  /** How many `WebAssembly.promising` calls it is in, synchronously. @internal */
+  promisingCalls = 0;
+  /** The kill that was thrown in it last, if it has parked since then or may yet. @internal */
+  survivedKill: unknown = undefined;
+
+  /** Runs it on the stack of a runner. Never throws. @internal */
+  abstract begin(stackId: number): void;
+
+  /** Names it in reports. */
+  toString(): string {
+    return `<${this.constructor.name}>`;
+  }
+}
+
+/** A callback of the hub's own: it may spawn and wake, never park. */
+class HubCallback {
+  constructor(
+    private readonly callback: (...args: never[]) => unknown,
+    private readonly args: unknown[],
+  ) {}
+
+  begin(): void {
+    runInHub(this.callback, this.args);
+  }
+}
+
+interface Startable {
+  begin(stackId: number): void;
+}
+
+/** Who runs. `null` on the main stack and in callbacks of the hub. */
+let current: Runnable | null = null;
+
+/** Who has which stack. */
+const running: Array<Runnable | undefined> = [];
+
+/** What was spawned and not yet started, from `queueHead` on. */
+let queue: Array<Startable | undefined> = [];
+let queueHead = 0;
+
+/** Greenlets with a stack of their own size, by the number of its runner. */
+const dedicated = new Map<number, Startable>();
+
+/** Whatever is due at some time. */
+export interface Expirable {
+  /** Called in the hub when the time has come. */
+  expire(): void;
+}
+
+/** Entries of pending timers by slot. */
+const timerEntries: Array<Expirable | null> = [];
+const freeSlots: number[] = [];
+
+const CANCELLED: Expirable = { expire() {} };
+
+let started = false;
+let destroyed = false;
+
+/** The greenlet that runs, or `null` in the hub. */
+export function currentRunnable(): Runnable | null {
+  return current;
+}
+
+function advice(): string {
+  return (
+    'Only a greenlet can wait here: this is the hub, where plain callbacks, promise reactions and module top levels ' +
+    'run. Run the code in a greenlet: run(() => …) for a whole program, spawn(() => …) for a callback, or asyncify(fn) ' +
+    'to get a function that returns a promise.'
+  );
+}
+
+/** The current greenlet. Throws {@link BlockingSwitchOutError} in the hub; `call` is what wanted to park. */
+export function requireGreenlet(call: string): Runnable {
+  if (current === null) throw new BlockingSwitchOutError(`${call} would block the hub. ${advice()}`);
+  return current;
+}
+
+// ---- running
+
+function take(): Startable | undefined {
+  const next = queue[queueHead];
+  queue[queueHead++] = undefined;
+  if (queueHead === queue.length) {
+    queue.length = 0;
+    queueHead = 0;
+  } else if (queueHead === 16_384) {
+    queue = queue.slice(queueHead);
+    queueHead = 0;
+  }
+  return next;
+}
+
+/** The loop of a runner. Native code calls it on a new stack, when there is something to run. */
+function runGreenlets(id: number, handedOver: number): void {
+  const own = dedicated.get(id);
+  if (own !== undefined) {
+    dedicated.delete(id);
+    own.begin(id);
+    return;
+  }
+  let next = handedOver;
+  for (;;) {
+    if (next > 0) fireTimer(next - 1);
+    while ((shared[Shared.Starting] as number) > 0) {
+      (shared[Shared.Starting] as number)--;
+      take()?.begin(id);
+    }
+    next = native.rest();
+    if (next < 0) return;
+  }
+}
+
+/** Makes `runnable` the current one, on the stack of a runner. */
+export function enterStack(runnable: Runnable, stackId: number): void {
+  runnable.stackId = stackId;
+  running[stackId] = runnable;
+  current = runnable;
+  enterContext(runnable.context);
+}
+
+/** The current greenlet has ended. */
+export function leaveStack(runnable: Runnable): void {
+  running[runnable.stackId] = undefined;
+  runnable.stackId = -1;
+  runnable.pending = null;
+  current = null;
+}
+
+/** Calls back in the hub: errors are reported, and parking is refused. */
+export function runInHub(callback: (...args: never[]) => unknown, args: unknown[]): void {
+  const interrupted = current;
+  current = null;
+  const context = captureContext();
+  enterContext(emptyContext);
+  try {
+    Reflect.apply(callback, undefined, args);
+  } catch (error) {
+    hub.report(callback, error);
+  }
+  enterContext(context);
+  current = interrupted;
+}
+
+/** What native code calls for each turn, on the main stack. */
+function turn(): void {
+  native.turn();
+  current = null;
+}
+
+let inspected = '';
+
+function inspect(): void {
+  inspected = stackBelow(inspect);
+}
+
+/** The stack trace of the running code below `caller`, without the error's own line. */
+export function stackBelow(caller: (...args: never[]) => unknown): string {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 50;
+  const holder: { stack?: string } = {};
+  Error.captureStackTrace(holder, caller);
+  Error.stackTraceLimit = limit;
+  const { stack } = holder;
+  return typeof stack === 'string' ? stack.slice(stack.indexOf('\n') + 1) : '';
+}
+
+/** The JavaScript stack of a parked or running greenlet; empty if it has none. */
+export function stackOf(runnable: Runnable): string {
+  if (runnable === current) return stackBelow(stackOf);
+  if (runnable.stackId < 0) return '';
+  inspected = '';
+  const self = current;
+  native.inspectStack(runnable.stackId);
+  current = self;
+  return inspected;
+}
+
+/** All greenlets that have started and not ended. */
+export function startedRunnables(): Runnable[] {
+  return running.filter((runnable) => runnable !== undefined);
+}
+
+function ensureStarted(): void {
+  if (started) return;
+  if (destroyed) throw new HubDestroyed();
+  started = true;
+  followGreenlets(() => current !== null);
+  native.setSwitchInterval(config.switchInterval);
+  native.start(runGreenlets, turn, inspect, hubResource, shared, config.idleStacks, config.stackSize);
+  selfTest();
+}
+
+/** Enters a stack, leaves it, throws and collects garbage on it. Whatever is unexpected refuses to load. */
+function selfTest(): void {
+  const steps: string[] = [];
+  const probe = new (class extends Runnable {
+    begin(stackId: number): void {
+      enterStack(this, stackId);
+      steps.push('entered');
+      this.wait = plainWait('the self-test');
+      native.park();
+      current = this;
+      try {
+        throw new Error('thrown on a stack of its own');
+      } catch (error) {
+        if (error instanceof Error) steps.push('caught');
+      }
+      // Enough young objects for a scavenge or two.
+      const garbage: unknown[] = [];
+      for (let index = 0; index < 20_000; index++) garbage[index % 100] = { index, list: [index] };
+      if ((garbage[99] as { index: number }).index === 19_999) steps.push('collected');
+      leaveStack(this);
+    }
+  })();
+  try {
+    enqueue(probe);
+    turn();
+    wake(probe);
+    turn();
+    native.checkIntact();
+  } catch (error) {
+    throw refuse(error);
+  }
+  if (steps.join() !== 'entered,caught,collected') {
+    throw refuse(new Error(`check 'self-test' failed: a greenlet only ${steps.join(', ') || 'did nothing'}`));
+  }
+}
+
+// ---- scheduling
+
+/** Puts a greenlet at the end of what is ready. */
+export function enqueue(startable: Startable): void {
+  ensureStarted();
+  queue.push(startable);
+  const spawned = (shared[Shared.Spawned] as number) + 1;
+  shared[Shared.Spawned] = spawned;
+  if (current === null && spawned === 1) native.noteSpawned();
+}
+
+/** As {@link enqueue}, on a stack of `size` usable bytes. */
+export function enqueueOn(startable: Startable, size: number): void {
+  ensureStarted();
+  dedicated.set(native.startOn(size), startable);
+}
+
+/** Queues a callback of the hub, in order with everything else that is ready. Errors are reported. */
+export function runCallback(callback: (...args: never[]) => unknown, ...args: unknown[]): void {
+  enqueue(new HubCallback(callback, args));
+}
+
+/** A timer of the hub. */
+export class HubTimer {
+  private slot = -1;
+  private key = 0;
+
+  constructor(private readonly entry: Expirable) {}
+
+  /** Whether it will fire. */
+  get pending(): boolean {
+    return this.slot >= 0;
+  }
+
+  /** Fires once, after `ms`. Must not be pending. */
+  start(ms: number, referenced: boolean): void {
+    ensureStarted();
+    const slot = freeSlots.pop() ?? timerEntries.length;
+    this.key = native.startTimer(ms, slot, referenced);
+    timerEntries[slot] = this as unknown as Expirable;
+    this.slot = slot;
+  }
+
+  /** Forgets it, if it is pending. */
+  cancel(): void {
+    const { slot } = this;
+    if (slot < 0) return;
+    this.slot = -1;
+    if (native.cancelTimer(this.key)) {
+      timerEntries[slot] = null;
+      freeSlots.push(slot);
+    } else {
+      // It has expired and its slot is in the ready queue: the slot is free when it comes out.
+      timerEntries[slot] = CANCELLED;
+    }
+  }
+
+  /** @internal */
+  expire(): void {
+    this.slot = -1;
+    this.entry.expire();
+  }
+}
+
+function fireTimer(slot: number): void {
+  const entry = timerEntries[slot];
+  timerEntries[slot] = null;
+  freeSlots.push(slot);
+  if (entry) runInHub(() => entry.expire(), []);
+}
+
+// ---- parking
+
+const NONE: Interruption = { error: undefined, sender: null };
+
+/** Before a call that may park: refuses where that is impossible, and throws what is due. */
+function prepare(greenlet: Runnable, wait: Wait): void {
+  if (destroyed) throw new HubDestroyed();
+  if (greenlet.promisingCalls > 0) {
+    throw new BlockingSwitchOutError(
+      `parking in ${wait.describe()} is not possible in the synchronous part of a WebAssembly.promising call: V8 would ` +
+        'crash. Use an ordinary export of the module, whose imports may block a greenlet as they are.',
+    );
+  }
+  if (greenlet.pending !== null && greenlet.shields === 0) {
+    const { error } = greenlet.pending.shift() ?? NONE;
+    if (greenlet.pending.length === 0) greenlet.pending = null;
+    wait.cancel();
+    throw noteThrown(greenlet, error);
+  }
+  if (!isParkSafe()) {
+    throw new BlockingSwitchOutError(
+      `parking in ${wait.describe()} is not possible here: the greenlet is inside an async scope that was opened by ` +
+        'native code, which cannot be left in the middle.',
+    );
+  }
+  if (greenlet.survivedKill !== undefined) reportSurvivor(greenlet);
+}
+
+function noteThrown(greenlet: Runnable, error: unknown): unknown {
+  if (GreenletExit.is(error)) greenlet.survivedKill = error;
+  return error;
+}
+
+function reportSurvivor(greenlet: Runnable): void {
+  const error = greenlet.survivedKill;
+  greenlet.survivedKill = undefined;
+  hub.emit('killIgnored', greenlet, error);
+}
+
+/**
+ * Begins a call of native code that may park by itself. Follow it by {@link afterNative}, whatever it returned.
+ * Throws what is due to the greenlet instead.
+ */
+export function beforeNative(call: string, wait: Wait): Context {
+  const greenlet = requireGreenlet(call);
+  prepare(greenlet, wait);
+  greenlet.wait = wait;
+  return saveContext();
+}
+
+/** Ends what {@link beforeNative} began. If the call was interrupted, `throwInterruption` has to follow. */
+export function afterNative(greenlet: Runnable, saved: Context): void {
+  current = greenlet;
+  greenlet.wait = null;
+  restoreContext(saved);
+}
+
+/** Throws the error that has ended the greenlet's call. */
+export function throwInterruption(greenlet: Runnable): never {
+  const { error } = greenlet.interruption ?? NONE;
+  greenlet.interruption = null;
+  throw noteThrown(greenlet, error);
+}
+
+/**
+ * Parks the current greenlet until {@link wake}.
+ *
+ * @param call - the call that waits, for errors
+ * @param wait - what it waits for
+ * @param timeoutMs - at the most this long, in ms; negative: for ever
+ * @param referenced - whether the timeout keeps the process alive
+ * @returns `false` if the timeout passed first; then the wait has been cancelled
+ * @throws whatever interrupts the greenlet; then the wait has been cancelled too
+ */
+export function park(call: string, wait: Wait, timeoutMs = -1, referenced = true): boolean {
+  const greenlet = requireGreenlet(call);
+  prepare(greenlet, wait);
+  greenlet.wait = wait;
+  const saved = saveContext();
+  const cause = timeoutMs < 0 ? native.park() : native.parkFor(timeoutMs, referenced);
+  current = greenlet;
+  restoreContext(saved);
+  if (cause === Cause.Woken) return true;
+  if (cause === Cause.Interrupted) throwInterruption(greenlet);
+  greenlet.wait = null;
+  wait.cancel();
+  return false;
+}
+
+const yielding = plainWait('sleep(0)');
+
+/** Lets everybody else who is ready run first. */
+export function yieldNow(call: string): void {
+  const greenlet = requireGreenlet(call);
+  prepare(greenlet, yielding);
+  greenlet.wait = yielding;
+  const saved = saveContext();
+  const cause = native.yieldNow();
+  current = greenlet;
+  greenlet.wait = null;
+  restoreContext(saved);
+  if (cause === Cause.Interrupted) throwInterruption(greenlet);
+}
+
+/** Makes a greenlet ready that is parked by {@link park}. `false` if it is not parked any more. */
+export function wake(greenlet: Runnable): boolean {
+  if (greenlet.wait === null) return false;
+  greenlet.wait = null;
+  native.wake(greenlet.stackId);
+  return true;
+}
+
+/**
+ * Throws `error` in a greenlet that has started: at once if it is parked, else at its next park.
+ *
+ * @param next - before everything else that is ready
+ * @param sender - who may {@link withdraw} the error as long as it has not been delivered
+ */
+export function interrupt(
+  greenlet: Runnable,
+  error: unknown,
+  next = false,
+  sender: object | null = null,
+): void {
+  const { wait } = greenlet;
+  if (wait !== null && greenlet.shields === 0 && greenlet.interruption === null) {
+    greenlet.wait = null;
+    greenlet.interruption = { error, sender };
+    wait.cancel();
+    native.interrupt(greenlet.stackId, next);
+  } else {
+    (greenlet.pending ??= []).push({ error, sender });
+  }
+}
+
+/** Takes back what `sender` has sent and the greenlet has not got yet. */
+export function withdraw(greenlet: Runnable, sender: object): void {
+  if (greenlet.pending === null) return;
+  const rest = greenlet.pending.filter((interruption) => interruption.sender !== sender);
+  greenlet.pending = rest.length === 0 ? null : rest;
+}
+
+/**
+ * Runs `fn` such that kills, timeouts and aborted signals of this greenlet wait until it has ended: they are thrown
+ * at the first park after it. For what must not be left half done, such as a commit. Switches only if `fn` does.
+ *
+ * @returns what `fn` returns
+ */
+export function shield<T>(fn: () => T): T {
+  if (typeof fn !== 'function') throw new TypeError(`shield expects a function, got ${typeof fn}`);
+  const greenlet = requireGreenlet('shield()');
+  greenlet.shields++;
+  try {
+    return fn();
+  } finally {
+    greenlet.shields--;
+  }
+}
+
+// ---- the hub
+
+/** Counts of what a hub has in hand. */
+export interface HubStats {
+  /** Greenlets that have started and not ended. */
+  greenlets: number;
+  /** Those of them that are parked. */
+  parked: number;
+  /** Entries in the ready queue. */
+  ready: number;
+  /** Pending timers and deadlines. */
+  timers: number;
+  /** Open sockets. */
+  sockets: number;
+  /** Name lookups under way. */
+  lookups: number;
+  /** Stacks in use, those of idle runners included. */
+  stacks: number;
+  /** Runners: stacks that run greenlets or wait for some. */
+  runners: number;
+  /** Runners that wait for a greenlet to run. */
+  idleRunners: number;
+  /** How often a stack was entered since the hub was made. */
+  switches: number;
+}
+
+/** A class of errors, abstract ones included. */
+type ErrorClass = abstract new (...args: never[]) => unknown;
+
+interface HubEvents {
+  /** A greenlet has parked again after a kill was thrown in it, be it to clean up or because it caught it. */
+  killIgnored: [greenlet: Runnable, error: unknown];
+}
+
+/** The hub of one thread: Node's own main stack, seen from greenlets. gevent: `gevent.hub.Hub`. */
+export class Hub extends EventEmitter<HubEvents> {
+  /** Errors that end a greenlet without being reported. gevent: `Hub.NOT_ERROR`. */
+  readonly notErrors: Set<ErrorClass> = new Set([GreenletExit]);
+  /** Errors that are thrown in the main greenlet of `run` rather than reported. gevent: `Hub.SYSTEM_ERROR`. */
+  readonly systemErrors: Set<ErrorClass> = new Set([KeyboardInterrupt]);
+  /** @internal */
+  systemErrorTarget: ((error: unknown) => boolean) | null = null;
+  /** @internal */
+  waitUntilIdle: ((timeoutMs: number) => boolean) | null = null;
+
+  /** Milliseconds since the process started, as `performance.now()`. */
+  now(): number {
+    return performance.now();
+  }
+
+  /**
+   * Reports an error that nobody has caught: of a greenlet, or of a callback of the hub. Prints it with the time and who
+   * failed to stderr. Assign another function to report elsewhere; what that one throws is printed too.
+   *
+   * gevent: `Hub.handle_error`.
+   */
+  handleError(context: unknown, error: unknown): void {
+    printError(context, error);
+  }
+
+  /** @internal */
+  report(context: unknown, error: unknown): void {
+    if (isInstance(error, this.notErrors)) return;
+    if (isInstance(error, this.systemErrors) && this.systemErrorTarget?.(error)) return;
+    const interrupted = current;
+    current = null;
+    try {
+      this.handleError(context, error);
+    } catch (failure) {
+      printError(context, error);
+      printError(this.handleError, failure);
+    }
+    current = interrupted;
+  }
+
+  /**
+   * Queues `callback` to be called in the hub, in order with everything else that is ready. It must not block. Never
+   * switches. gevent: `loop.run_callback`.
+   */
+  runCallback<Args extends unknown[]>(callback: (...args: Args) => unknown, ...args: Args): void {
+    if (typeof callback !== 'function') {
+      throw new TypeError(`runCallback expects a function, got ${typeof callback}`);
+    }
+    runCallback(callback, ...args);
+  }
+
+  /**
+   * Waits until nothing is left that could wake anybody: no ready greenlet, timer, socket, promise or handle of Node's.
+   * Switches. gevent: `Hub.join`.
+   *
+   * @param timeoutMs - at the most this long, in ms
+   * @returns `false` if the timeout passed first
+   */
+  join(timeoutMs?: number | null): boolean {
+    if (this.waitUntilIdle === null) throw new HubDestroyed();
+    return this.waitUntilIdle(timeoutMs ?? -1);
+  }
+
+  /**
+   * Ends this hub: from now on every call that would park or spawn throws `HubDestroyed`, parked greenlets stay parked.
+   * For the end of a thread; calling it again does nothing. gevent: `Hub.destroy`.
+   */
+  destroy(): void {
+    destroyed = true;
+    this.removeAllListeners();
+  }
+
+  /** Counts of what the hub has in hand, for tests and monitoring. */
+  stats(): HubStats {
+    const counts: Counts = started ? native.statistics() : [0, 0, 0, 0, 0, 0, 0, 0];
+    const [ready, timers, sockets, lookups, stacks, runners, idleRunners, switches] = counts;
+    const greenlets = startedRunnables();
+    return {
+      greenlets: greenlets.length,
+      parked: greenlets.filter((greenlet) => greenlet.wait !== null).length,
+      ready,
+      timers,
+      sockets,
+      lookups,
+      stacks,
+      runners,
+      idleRunners,
+      switches,
+    };
+  }
+}
+
+function isInstance(error: unknown, classes: Iterable<ErrorClass>): boolean {
+  for (const errorClass of classes) if (error instanceof errorClass) return true;
+  return false;
+}
+
+function printError(context: unknown, error: unknown): void {
+  const isError = error instanceof Error;
+  const trace = isError ? (error.stack ?? String(error)) : `Thrown: ${String(error)}`;
+  const what = isError ? error.name : typeof error;
+  const who = typeof context === 'function' ? `callback ${context.name || '(anonymous)'}` : String(context);
+  process.stderr.write(`${trace}\n${new Date().toISOString()} ${who} failed with ${what}\n\n`);
+}
+
+const hub = new Hub();
+
+/** The hub of this thread. gevent: `gevent.get_hub`. */
+export function getHub(): Hub {
+  return hub;
+}
+
+/** Throws if the hub of this thread has been destroyed. */
+export function requireHub(): void {
+  if (destroyed) throw new HubDestroyed();
+}
+
+configListeners.push((name) => {
+  if (name === 'switchInterval') native.setSwitchInterval(config.switchInterval);
+});
+
+/** Keeps the process alive until it is called with −1 as often as with 1. */
+export function keepAlive(change: 1 | -1): void {
+  ensureStarted();
+  native.keepAlive(change);
+}

@@ -1,0 +1,185 @@
+/** `run`: from plain Node code into the main greenlet; and what happens when nothing is left to wait for. */
+import { checkStackSize, config } from './config.js';
+import { KeyboardInterrupt, LoopExit } from './errors.js';
+import { Greenlet, type SpawnOptions } from './greenlet.js';
+import {
+  getHub,
+  interrupt,
+  park,
+  requireGreenlet,
+  type Runnable,
+  startedRunnables,
+  type Wait,
+  wake,
+} from './hub.js';
+import { checkFunction } from './limits.js';
+
+/** Options of {@link run}. */
+export interface RunOptions extends SpawnOptions {
+  /**
+   * Whether SIGINT and SIGTERM are thrown in the main greenlet as a `KeyboardInterrupt` (default: yes, unless the program
+   * listens for them itself). When it has ended, the other greenlets are killed and the process ends by the signal.
+   */
+  signals?: boolean;
+}
+
+/** Main greenlets of the calls to {@link run} that are under way, the latest last. */
+const mains: Array<Greenlet<unknown>> = [];
+
+/** Greenlets in `wait()` without objects. */
+const idleWaiters: Runnable[] = [];
+
+const REPORTED_GREENLETS = 20;
+const REPORTED_FRAMES = 8;
+
+/** Who waits for what and where, for {@link LoopExit}. */
+function report(): string {
+  const parked = startedRunnables().filter(({ wait }) => wait !== null);
+  const shown = parked.slice(0, REPORTED_GREENLETS).map((runnable) => {
+    const { stack } = runnable as Greenlet<unknown>;
+    const frames = stack
+      .split('\n')
+      .filter((frame) => !frame.includes(__dirname))
+      .slice(0, REPORTED_FRAMES);
+    return `  ${String(runnable)}\n${frames.join('\n')}`;
+  });
+  const more = parked.length - shown.length;
+  return shown.join('\n') + (more > 0 ? `\n  and ${more} more` : '');
+}
+
+/** Nothing is left that could wake anybody. */
+function onBeforeExit(): void {
+  const waiters = idleWaiters.splice(0);
+  if (waiters.length > 0) {
+    for (const waiter of waiters) wake(waiter);
+    return;
+  }
+  const main = mains.findLast(({ wait }) => wait !== null);
+  if (main === undefined) return;
+  interrupt(
+    main,
+    new LoopExit(
+      `the main greenlet would wait for ever: nothing is left that could wake it. Parked are:\n${report()}`,
+    ),
+  );
+}
+
+let watching = false;
+
+function watchForEnd(): void {
+  if (watching) return;
+  watching = true;
+  process.on('beforeExit', onBeforeExit);
+}
+
+class IdleWait implements Wait {
+  constructor(private readonly waiting: Runnable) {}
+
+  cancel(): void {
+    const index = idleWaiters.indexOf(this.waiting);
+    if (index >= 0) idleWaiters.splice(index, 1);
+  }
+
+  describe(): string {
+    return 'wait() for the end of everything';
+  }
+}
+
+getHub().waitUntilIdle = (timeoutMs) => {
+  const waiting = requireGreenlet('wait()');
+  watchForEnd();
+  idleWaiters.push(waiting);
+  return park('wait()', new IdleWait(waiting), timeoutMs, false);
+};
+
+/** Throws signals in the main greenlet as long as `run` lasts. */
+class SignalGuard {
+  #received: NodeJS.Signals | null = null;
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    // Whoever listens too has decided what the signal means.
+    if (process.listenerCount(signal) > 1 || this.main.ready) return;
+    this.#received = signal;
+    interrupt(this.main, new KeyboardInterrupt(signal));
+  };
+
+  constructor(private readonly main: Greenlet<unknown>) {
+    process.on('SIGINT', this.#onSignal);
+    process.on('SIGTERM', this.#onSignal);
+  }
+
+  /** The main greenlet has ended. After a signal, so do the others and then the process. */
+  async close(): Promise<void> {
+    const signal = this.#received;
+    if (signal !== null) await killTheRest();
+    process.removeListener('SIGINT', this.#onSignal);
+    process.removeListener('SIGTERM', this.#onSignal);
+    if (signal !== null) process.kill(process.pid, signal);
+  }
+}
+
+/** Kills all greenlets and waits for them, but not longer than `config.shutdownTimeout`. */
+function killTheRest(): Promise<void> {
+  const rest = startedRunnables() as Array<Greenlet<unknown>>;
+  const alive = rest.filter((greenlet) => greenlet instanceof Greenlet);
+  for (const greenlet of rest) greenlet.kill(undefined, { block: false });
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, config.shutdownTimeout);
+    let left = alive.length;
+    const done = (): void => {
+      if (--left > 0) return;
+      clearTimeout(timer);
+      resolve();
+    };
+    if (left === 0) done();
+    for (const greenlet of alive) greenlet.rawlink(done);
+  });
+}
+
+/**
+ * Runs `main` in a greenlet, the main greenlet, from plain Node code. The way in for a whole program. Other greenlets may
+ * outlive it.
+ *
+ * If main waits and nothing is left that could ever wake it, {@link LoopExit} is thrown in it.
+ *
+ * @param main - may block anywhere; if it returns a promise, that is waited for
+ * @returns a promise for what `main` returns, or of the error that leaves it
+ * @throws {TypeError} if `main` is not a function or the options are wrong
+ *
+ * @example
+ * run(() => {
+ *   const pages = urls.map((url) => spawn(download, url));
+ *   joinAll(pages);
+ * });
+ */
+export function run<T>(main: () => T | PromiseLike<T>, options: RunOptions = {}): Promise<T> {
+  checkFunction('run()', main);
+  const { signals = true, stackSize, name = 'main' } = options;
+  if (typeof signals !== 'boolean')
+    throw new TypeError(`run(): signals must be true or false, got ${typeof signals}`);
+  if (stackSize !== undefined) checkStackSize('stackSize', stackSize);
+  watchForEnd();
+  const greenlet = new Greenlet<T | PromiseLike<T>>(main).configure(
+    stackSize === undefined ? { name } : { name, stackSize },
+  );
+  const guard = signals && isMainThread() ? new SignalGuard(greenlet) : null;
+  mains.push(greenlet);
+  const settled = greenlet.then();
+  greenlet.rawlink(() => {
+    mains.splice(mains.indexOf(greenlet), 1);
+  });
+  greenlet.start();
+  if (guard === null) return settled as Promise<T>;
+  return settled.finally(() => guard.close()) as Promise<T>;
+}
+
+/** Signals reach the main thread only. */
+function isMainThread(): boolean {
+  return (require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
+}
+
+getHub().systemErrorTarget = (error) => {
+  const main = mains.at(-1);
+  if (main === undefined || main.ready) return false;
+  interrupt(main, error);
+  return true;
+};

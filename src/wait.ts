@@ -1,0 +1,347 @@
+/** Waiting for several things at once: `wait`, `iwait`, `joinAll`, `killAll`. */
+import { types } from 'node:util';
+
+import { checkGreenlet, Greenlet, type KillError, RawGreenlet } from './greenlet.js';
+import {
+  currentRunnable,
+  getHub,
+  requireGreenlet,
+  type Runnable,
+  runCallback,
+  type Wait,
+  wake,
+} from './hub.js';
+import { type CheckedLimits, checkLimits, checkMilliseconds, isImmediate, parkWithin } from './limits.js';
+import { Timeout } from './timeout.js';
+
+/**
+ * Whatever can be waited for with {@link wait}: greenlets, events, results, and classes of your own that have these.
+ * `rawlink` calls back in the hub once the object is ready, soon if it is already.
+ */
+export interface Waitable {
+  readonly ready: boolean;
+  rawlink(callback: (source: never) => unknown): void;
+  unlink(callback: (source: never) => unknown): void;
+}
+
+/** What {@link wait} takes beside {@link Waitable}s. */
+export type WaitableLike = Waitable | PromiseLike<unknown> | AbortSignal | RawGreenlet;
+
+/** Options of {@link wait} and {@link iwait}. */
+export interface WaitOptions {
+  /** At the most this long in all, in ms. */
+  timeout?: number | Timeout | null;
+  /** As soon as so many are ready. */
+  count?: number;
+  /** Aborting it throws its reason. */
+  signal?: AbortSignal;
+}
+
+interface Source {
+  readonly object: WaitableLike;
+  /** Begins to tell `notify`; returns how to stop. */
+  subscribe(notify: () => void): () => void;
+}
+
+function isWaitable(object: object): object is Waitable {
+  return (
+    typeof (object as Waitable).rawlink === 'function' && typeof (object as Waitable).unlink === 'function'
+  );
+}
+
+function sourceOf(call: string, object: WaitableLike): Source {
+  if (object instanceof RawGreenlet) return { object, subscribe: (notify) => watchRaw(object, notify) };
+  if (object instanceof AbortSignal) {
+    return {
+      object,
+      subscribe(notify) {
+        if (object.aborted) runCallback(notify);
+        object.addEventListener('abort', notify, { once: true });
+        return () => object.removeEventListener('abort', notify);
+      },
+    };
+  }
+  if (typeof object === 'object' && object !== null) {
+    if (isWaitable(object)) {
+      return {
+        object,
+        subscribe(notify) {
+          object.rawlink(notify);
+          return () => object.unlink(notify);
+        },
+      };
+    }
+    if (types.isPromise(object) || typeof (object as PromiseLike<unknown>).then === 'function') {
+      return {
+        object,
+        subscribe(notify) {
+          let wanted = true;
+          const settle = (): void => {
+            if (wanted) notify();
+          };
+          (object as PromiseLike<unknown>).then(settle, settle);
+          return () => {
+            wanted = false;
+          };
+        },
+      };
+    }
+  }
+  throw new TypeError(
+    `${call} expects objects with rawlink() and unlink(), promises or AbortSignals, got ${
+      object === null ? 'null' : typeof object
+    }`,
+  );
+}
+
+/** Raw greenlets have no links: they are asked after each turn of the event loop. */
+function watchRaw(greenlet: RawGreenlet, notify: () => void): () => void {
+  let immediate: NodeJS.Immediate | undefined;
+  const look = (): void => {
+    if (greenlet.dead) notify();
+    else immediate = setImmediate(look);
+  };
+  immediate = setImmediate(look);
+  return () => clearImmediate(immediate);
+}
+
+function checkCount(call: string, count: unknown, most: number): number {
+  if (count === undefined || count === null) return most;
+  if (typeof count !== 'number' || !Number.isInteger(count) || count < 0) {
+    throw new TypeError(`${call}: count must be a whole number from 0, got ${String(count)}`);
+  }
+  return Math.min(count, most);
+}
+
+/** How much of a timeout is left as time goes by. */
+class Remaining {
+  readonly #deadline: number;
+
+  constructor(private readonly limits: CheckedLimits) {
+    this.#deadline = performance.now() + limits.timeout;
+  }
+
+  get limitsNow(): CheckedLimits {
+    if (this.limits.timeout <= 0) return this.limits;
+    return { ...this.limits, timeout: Math.max(0, this.#deadline - performance.now()) };
+  }
+}
+
+/** The objects that have become ready, in that order, each once. */
+class Arrivals implements Wait {
+  readonly #arrived: WaitableLike[] = [];
+  readonly #subscriptions: Array<() => void> = [];
+  #waiting: Runnable | null = null;
+
+  constructor(
+    private readonly call: string,
+    sources: Source[],
+  ) {
+    for (const source of sources) {
+      this.#subscriptions.push(
+        source.subscribe(() => {
+          this.#arrived.push(source.object);
+          if (this.#waiting !== null) wake(this.#waiting);
+        }),
+      );
+    }
+  }
+
+  /** The next one, or `undefined` when the limits are used up. */
+  next(limits: CheckedLimits): WaitableLike | undefined {
+    while (this.#arrived.length === 0) {
+      if (isImmediate(limits)) {
+        this.#takeReady();
+        return this.#arrived.shift();
+      }
+      this.#waiting = requireGreenlet(this.call);
+      const woken = parkWithin(this.call, this, limits);
+      this.#waiting = null;
+      if (!woken) return undefined;
+    }
+    return this.#arrived.shift();
+  }
+
+  /** Without waiting, only what says that it is ready can be told. */
+  #takeReady(): void {
+    for (const source of this.unarrived) {
+      if ((source as Partial<Waitable>).ready === true) this.#arrived.push(source);
+    }
+    this.unarrived = [];
+  }
+
+  unarrived: WaitableLike[] = [];
+
+  cancel(): void {
+    this.#waiting = null;
+  }
+
+  describe(): string {
+    return this.call;
+  }
+
+  close(): void {
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
+    this.#subscriptions.length = 0;
+  }
+}
+
+/** An iterator that can be disposed of, for `using`. */
+export interface DisposableIterator<T> extends IterableIterator<T, undefined> {
+  [Symbol.dispose](): void;
+}
+
+class Iwait<T extends WaitableLike> implements DisposableIterator<T> {
+  readonly #arrivals: Arrivals;
+  readonly #remaining: Remaining;
+  #left: number;
+
+  constructor(call: string, objects: Iterable<T>, options: WaitOptions) {
+    const limits = checkLimits(call, { timeout: options.timeout, signal: options.signal });
+    const unique = [...new Set(objects)];
+    const sources = unique.map((object) => sourceOf(call, object));
+    this.#left = checkCount(call, options.count, sources.length);
+    this.#arrivals = new Arrivals(call, this.#left === 0 ? [] : sources);
+    this.#arrivals.unarrived = unique;
+    this.#remaining = new Remaining(limits);
+  }
+
+  next(): IteratorResult<T, undefined> {
+    if (this.#left === 0) return this.return();
+    let object: WaitableLike | undefined;
+    try {
+      object = this.#arrivals.next(this.#remaining.limitsNow);
+    } catch (error) {
+      this.return();
+      throw error;
+    }
+    if (object === undefined) return this.return();
+    if (--this.#left === 0) this.#arrivals.close();
+    return { done: false, value: object as T };
+  }
+
+  return(): IteratorResult<T, undefined> {
+    this.#left = 0;
+    this.#arrivals.close();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  [Symbol.dispose](): void {
+    this.return();
+  }
+}
+
+function checkIterable(call: string, objects: unknown): void {
+  if (typeof objects !== 'object' || objects === null || !(Symbol.iterator in objects)) {
+    throw new TypeError(`${call} expects an iterable of objects to wait for, got ${typeof objects}`);
+  }
+}
+
+/**
+ * Yields each object when it is ready, in that order. Iteration ends when all (or `count`) have come, or the timeout has
+ * passed. Leaving the loop early, or disposing of the iterator, removes every link. Switches only if it must wait.
+ * gevent: `gevent.iwait`.
+ */
+export function iwait<T extends WaitableLike>(
+  objects: Iterable<T>,
+  options: WaitOptions = {},
+): DisposableIterator<T> {
+  checkIterable('iwait()', objects);
+  return new Iwait('iwait()', objects, options);
+}
+
+/**
+ * Waits until the objects are ready, and returns those that are, in the order in which they became so. Without objects:
+ * until nothing is left that could wake anybody, `false` if the timeout passed first. Switches only if it must wait.
+ * gevent: `gevent.wait`.
+ */
+export function wait(objects?: null, options?: { timeout?: number | null }): boolean;
+export function wait<T extends WaitableLike>(objects: Iterable<T>, options?: WaitOptions): T[];
+export function wait<T extends WaitableLike>(
+  objects?: Iterable<T> | null,
+  options: WaitOptions = {},
+): T[] | boolean {
+  if (objects === undefined || objects === null) {
+    const { timeout } = options;
+    const ms = timeout === undefined || timeout === null ? -1 : checkMilliseconds('wait()', timeout);
+    return getHub().join(ms);
+  }
+  checkIterable('wait()', objects);
+  return [...new Iwait('wait()', objects, options)];
+}
+
+/** Options of {@link joinAll}. */
+export interface JoinAllOptions extends WaitOptions {
+  /** Whether the first error, in time, is thrown at once. The other greenlets go on. */
+  raiseError?: boolean;
+}
+
+/**
+ * Waits until all greenlets (or `count` of them) have ended, and returns those, in the order of their end; after the timeout,
+ * those that have ended by then. Switches only if it must wait. gevent: `gevent.joinall`.
+ */
+export function joinAll<G extends Greenlet<never> | Greenlet<unknown> | RawGreenlet>(
+  greenlets: Iterable<G>,
+  options: JoinAllOptions = {},
+): G[] {
+  checkIterable('joinAll()', greenlets);
+  const list = [...greenlets];
+  for (const greenlet of list) checkGreenlet('joinAll()', greenlet);
+  if (currentRunnable() !== null && list.includes(currentRunnable() as G)) {
+    throw new TypeError('joinAll(): a greenlet cannot wait for its own end');
+  }
+  const done: G[] = [];
+  for (const greenlet of new Iwait('joinAll()', list as Array<Greenlet<unknown>>, options)) {
+    if (options.raiseError === true && greenlet instanceof Greenlet && !greenlet.successful)
+      throw greenlet.error;
+    done.push(greenlet as G);
+  }
+  return done;
+}
+
+/** Options of {@link killAll}. */
+export interface KillAllOptions {
+  /** What to throw in each (default: a new `GreenletExit`). */
+  error?: KillError;
+  /** `false`: does not wait until they have ended. */
+  block?: boolean;
+  /** How long to wait, in ms. */
+  timeout?: number | null;
+}
+
+/**
+ * Throws an error in all of them and waits until they have ended. Those that never began never will. Switches only if it
+ * must wait. gevent: `gevent.killall`.
+ *
+ * @throws {Timeout} if some have not ended in time; its message names them
+ */
+export function killAll(
+  greenlets: Iterable<Greenlet<never> | Greenlet<unknown> | RawGreenlet>,
+  { error, block = true, timeout }: KillAllOptions = {},
+): void {
+  checkIterable('killAll()', greenlets);
+  const list = [...greenlets].map((greenlet) => checkGreenlet('killAll()', greenlet));
+  const limits = checkLimits('killAll()', { timeout, block });
+  if (block && list.some((greenlet) => !greenlet.dead)) requireGreenlet('killAll()');
+  const self = currentRunnable();
+  for (const greenlet of list) if (greenlet !== self) greenlet.kill(error, { block: false });
+  if (block) {
+    const others = list.filter((greenlet) => greenlet !== self && !greenlet.dead);
+    const done = new Set<WaitableLike>(
+      new Iwait('killAll()', others as Array<Greenlet<unknown>>, { timeout: timeout ?? null }),
+    );
+    const alive = others.filter((greenlet) => !done.has(greenlet) && !greenlet.dead);
+    if (alive.length > 0) throw survivors(limits.timeout, alive);
+  }
+  if (self !== null && list.includes(self as Greenlet<unknown>)) (self as Greenlet<unknown>).kill(error);
+}
+
+function survivors(ms: number, alive: Array<Greenlet<unknown> | RawGreenlet>): Timeout {
+  const shown = alive.slice(0, 10).map(String).join(', ');
+  const more = alive.length > 10 ? ` and ${alive.length - 10} more` : '';
+  return new Timeout(ms, `still alive after being killed: ${shown}${more}`);
+}
