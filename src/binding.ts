@@ -84,6 +84,10 @@ interface Native {
   inspectStack(stack: number): void;
   keepAlive(change: 1 | -1): void;
   setSwitchInterval(ms: number): void;
+  /** To be called outside of, inside, twice inside and outside of `JSON.stringify`, before {@link followShutdownList}. */
+  lookAtIsolate(): void;
+  /** Whether V8 has a list of running `JSON.stringify` calls; it follows the greenlet from now on. */
+  followShutdownList(): boolean;
   /** Throws unless the collector's words are still followed. */
   checkIntact(): void;
   statistics(): Counts;
@@ -121,12 +125,15 @@ function unsupported(reason: string, cause?: unknown): GreenstackError {
   );
 }
 
+/** The major version of the running Node. */
+export const nodeMajor = Number.parseInt(process.versions.node, 10);
+
 function load(): Native {
   const forced = process.env['GREENSTACK_FORCE_FAIL'];
   if (process.platform !== 'linux' || process.arch !== 'x64' || forced === 'platform') {
     throw unsupported('there is no native module for this platform');
   }
-  if (!SUPPORTED_MAJORS.includes(Number.parseInt(process.versions.node, 10)) || forced === 'node-version') {
+  if (!SUPPORTED_MAJORS.includes(nodeMajor) || forced === 'node-version') {
     throw unsupported('this version of Node has not been verified');
   }
   let native: Native;

@@ -7,7 +7,7 @@
  */
 import { EventEmitter } from 'node:events';
 
-import { Cause, type Counts, native, refuse, Shared, shared } from './binding.js';
+import { Cause, native, nodeMajor, refuse, Shared, shared } from './binding.js';
 import { config, configListeners } from './config.js';
 import {
   captureContext,
@@ -111,8 +111,9 @@ const freeSlots: number[] = [];
 
 const CANCELLED: Expirable = { expire() {} };
 
-let started = false;
 let destroyed = false;
+/** Whether the async context is being kept from being lost; only since the first greenlet. */
+let following = false;
 
 /** The greenlet that runs, or `null` in the hub. */
 export function currentRunnable(): Runnable | null {
@@ -238,14 +239,33 @@ export function startedRunnables(): Runnable[] {
   return running.filter((runnable) => runnable !== undefined);
 }
 
-function ensureStarted(): void {
-  if (started) return;
-  if (destroyed) throw new HubDestroyed();
-  started = true;
-  followGreenlets(() => current !== null);
+/** Ties the hub to Node's loop and verifies that greenlets work here. Called once, at load. */
+function start(): void {
   native.setSwitchInterval(config.switchInterval);
   native.start(runGreenlets, turn, inspect, hubResource, shared, config.idleStacks, config.stackSize);
-  selfTest();
+  try {
+    findShutdownList();
+    selfTest();
+  } catch (error) {
+    throw refuse(error);
+  }
+}
+
+/** V8 of Node 22 has a list of running `JSON.stringify` calls, of which each stack must have its own. */
+function findShutdownList(): void {
+  const lookInside = { toJSON: () => native.lookAtIsolate() };
+  const lookTwice = {
+    toJSON() {
+      native.lookAtIsolate();
+      JSON.stringify(lookInside);
+    },
+  };
+  native.lookAtIsolate();
+  JSON.stringify(lookTwice);
+  native.lookAtIsolate();
+  if (!native.followShutdownList() && nodeMajor === 22) {
+    throw new Error("check 'shutdown-list' failed: the list of running JSON.stringify calls was not found");
+  }
 }
 
 /** Enters a stack, leaves it, throws and collects garbage on it. Whatever is unexpected refuses to load. */
@@ -270,25 +290,27 @@ function selfTest(): void {
       leaveStack(this);
     }
   })();
-  try {
-    enqueue(probe);
-    turn();
-    wake(probe);
-    turn();
-    native.checkIntact();
-  } catch (error) {
-    throw refuse(error);
-  }
+  queue.push(probe);
+  shared[Shared.Spawned] = 1;
+  turn();
+  wake(probe);
+  turn();
+  native.checkIntact();
   if (steps.join() !== 'entered,caught,collected') {
-    throw refuse(new Error(`check 'self-test' failed: a greenlet only ${steps.join(', ') || 'did nothing'}`));
+    throw new Error(`check 'self-test' failed: a greenlet only ${steps.join(', ') || 'did nothing'}`);
   }
 }
 
 // ---- scheduling
 
+function follow(): void {
+  following = true;
+  followGreenlets(() => current !== null);
+}
+
 /** Puts a greenlet at the end of what is ready. */
 export function enqueue(startable: Startable): void {
-  ensureStarted();
+  if (!following) follow();
   queue.push(startable);
   const spawned = (shared[Shared.Spawned] as number) + 1;
   shared[Shared.Spawned] = spawned;
@@ -297,7 +319,7 @@ export function enqueue(startable: Startable): void {
 
 /** As {@link enqueue}, on a stack of `size` usable bytes. */
 export function enqueueOn(startable: Startable, size: number): void {
-  ensureStarted();
+  if (!following) follow();
   dedicated.set(native.startOn(size), startable);
 }
 
@@ -320,7 +342,6 @@ export class HubTimer {
 
   /** Fires once, after `ms`. Must not be pending. */
   start(ms: number, referenced: boolean): void {
-    ensureStarted();
     const slot = freeSlots.pop() ?? timerEntries.length;
     this.key = native.startTimer(ms, slot, referenced);
     timerEntries[slot] = this as unknown as Expirable;
@@ -623,8 +644,7 @@ export class Hub extends EventEmitter<HubEvents> {
 
   /** Counts of what the hub has in hand, for tests and monitoring. */
   stats(): HubStats {
-    const counts: Counts = started ? native.statistics() : [0, 0, 0, 0, 0, 0, 0, 0];
-    const [ready, timers, sockets, lookups, stacks, runners, idleRunners, switches] = counts;
+    const [ready, timers, sockets, lookups, stacks, runners, idleRunners, switches] = native.statistics();
     const greenlets = startedRunnables();
     return {
       greenlets: greenlets.length,
@@ -672,6 +692,7 @@ configListeners.push((name) => {
 
 /** Keeps the process alive until it is called with −1 as often as with 1. */
 export function keepAlive(change: 1 | -1): void {
-  ensureStarted();
   native.keepAlive(change);
 }
+
+start();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use greenstack_hub::{Cause, Hub};
 use greenstack_stack::{Guard, StackPool};
-use greenstack_v8_stacks::{AsyncContext, NodeApi, StackBounds, V8Stacks};
+use greenstack_v8_stacks::{AsyncContext, NodeApi, ShutdownListProbe, StackBounds, V8Stacks};
 use napi_sys::{napi_callback, napi_env, napi_handle_scope, napi_ref, napi_value};
 
 use crate::call::{Arguments, Returned, UNDEFINED, check, dispatch};
@@ -21,6 +21,7 @@ use crate::{dns, park, scheduling, socket};
 pub(crate) struct Core {
     pub(crate) env: napi_env,
     pub(crate) v8: V8Stacks,
+    pub(crate) shutdown_list_probe: ShutdownListProbe,
     /// Present where V8 can keep the async context.
     pub(crate) context: Option<AsyncContext>,
     /// Whether Node does keep it there, so that it has to follow the greenlet.
@@ -114,6 +115,7 @@ impl Core {
         Ok(Self {
             env,
             context: v8.async_context(),
+            shutdown_list_probe: v8.shutdown_list_probe(),
             context_in_use: Cell::new(false),
             v8,
             hub: RefCell::new(Some(Hub::new()?)),
@@ -334,6 +336,8 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "inspectStack" => park::inspect_stack,
     "keepAlive" => scheduling::keep_alive,
     "setSwitchInterval" => scheduling::set_switch_interval,
+    "lookAtIsolate" => scheduling::look_at_isolate,
+    "followShutdownList" => scheduling::follow_shutdown_list,
     "checkIntact" => scheduling::check_intact,
     "statistics" => scheduling::statistics,
     "connect" => socket::connect,

@@ -172,6 +172,17 @@ pub(crate) fn set_switch_interval(core: &'static Core, arguments: Arguments) -> 
     Ok(UNDEFINED)
 }
 
+/// `lookAtIsolate()`: to be called outside of, inside, twice inside and outside of `JSON.stringify`.
+pub(crate) fn look_at_isolate(core: &'static Core, _: Arguments) -> Returned {
+    core.shutdown_list_probe.look();
+    Ok(UNDEFINED)
+}
+
+/// `followShutdownList()`: whether V8 has the list that was looked for.
+pub(crate) fn follow_shutdown_list(core: &'static Core, _: Arguments) -> Returned {
+    core.bool_value(core.v8.follow_shutdown_list_of(&core.shutdown_list_probe)?)
+}
+
 pub(crate) fn check_intact(core: &'static Core, _: Arguments) -> Returned {
     greenstack_v8_stacks::Step::SelfTest.check_not_forced()?;
     core.v8.check_intact()?;

@@ -19,6 +19,7 @@ mod layout;
 mod probe;
 mod read;
 mod scope;
+mod shutdown_list;
 mod switch;
 mod symbols;
 mod tls;
@@ -27,6 +28,7 @@ use std::fmt;
 
 pub use async_context::{AsyncContext, ContextValue};
 pub use probe::NodeApi;
+pub use shutdown_list::ShutdownListProbe;
 pub use switch::{Departure, StackBounds, V8Stacks};
 
 /// Why V8 cannot be used by greenstack: the step of the load-time verification that failed.
@@ -69,13 +71,15 @@ pub enum Step {
     HandleScope,
     /// The async context can be moved out of the collector's way.
     AsyncContext,
+    /// At most one list of running `JSON.stringify` calls is kept, and it is where it was found.
+    ShutdownList,
     /// A stack was entered, left, entered again, and a collection survived meanwhile.
     SelfTest,
 }
 
 impl Step {
     /// All steps, in the order in which they are made.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Symbols,
         Self::Isolate,
         Self::ThreadId,
@@ -83,6 +87,7 @@ impl Step {
         Self::CollectorStart,
         Self::HandleScope,
         Self::AsyncContext,
+        Self::ShutdownList,
         Self::SelfTest,
     ];
 
@@ -96,6 +101,7 @@ impl Step {
             Self::CollectorStart => "collector-start",
             Self::HandleScope => "handle-scope",
             Self::AsyncContext => "async-context",
+            Self::ShutdownList => "shutdown-list",
             Self::SelfTest => "self-test",
         }
     }

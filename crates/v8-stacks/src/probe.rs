@@ -51,6 +51,12 @@ pub(crate) fn isolate_size(isolate: Isolate) -> usize {
     unsafe { libc::malloc_usable_size(isolate) }
 }
 
+/// A copy of the isolate's words.
+pub(crate) fn isolate_words(isolate: Isolate, reader: &Reader) -> Option<Vec<usize>> {
+    let mut words = vec![0; isolate_size(isolate) / WORD];
+    reader.words(isolate as usize, &mut words).then_some(words)
+}
+
 fn find_isolate(functions: &Functions) -> Result<Isolate, Refusal> {
     Step::Isolate.check_not_forced()?;
     let isolate = symbols::current_isolate()?;
@@ -196,10 +202,8 @@ impl<'a> Search<'a> {
         let stack = current_stack().ok_or_else(|| {
             Refusal::new(Step::CollectorStart, "the bounds of the thread's stack are unknown")
         })?;
-        let mut words = vec![0; isolate_size(isolate) / WORD];
-        if !reader.words(isolate as usize, &mut words) {
-            return Err(Refusal::new(Step::CollectorStart, "the isolate cannot be read"));
-        }
+        let words = isolate_words(isolate, reader)
+            .ok_or_else(|| Refusal::new(Step::CollectorStart, "the isolate cannot be read"))?;
         // SAFETY: (measured) a static member without arguments that returns an address.
         let start = unsafe { (functions.stack_start)() };
         Ok(Self {
@@ -351,13 +355,11 @@ fn find_scopes(isolate: Isolate, reader: &Reader, node: &mut dyn NodeApi) -> Res
     let delete_extensions = symbols::delete_extensions().ok_or_else(|| {
         Refusal::new(Step::HandleScope, "neither HandleScope's constructor nor DeleteExtensions is exported")
     })?;
-    let mut words = vec![0; isolate_size(isolate) / WORD];
     let mut candidates: Vec<usize> = Vec::new();
     for round in 0..2 {
         let next = node.fresh_local() + WORD;
-        if !reader.words(isolate as usize, &mut words) {
-            return Err(Refusal::new(Step::HandleScope, "the isolate cannot be read"));
-        }
+        let words = isolate_words(isolate, reader)
+            .ok_or_else(|| Refusal::new(Step::HandleScope, "the isolate cannot be read"))?;
         let fits = |index: usize| looks_like_scope_data(&words, index, next);
         if round == 0 {
             candidates = (0..words.len() - 2).filter(|&index| fits(index)).collect();

@@ -8,17 +8,18 @@
 //!   on M   3  thread id := B's         M's loop touches no V8 state; it enters B
 //!   on B   4  cached start := B's top
 //!          5  Unlocker's destructor    V8 locks, really archives A and restores B
-//!          6  collector words := B's top   (step 5 overwrites one of them)
+//!          6  collector words := B's top   (step 5 overwrites one of them), and B's shutdown list
 //! ```
 //!
 //! So a hand-over costs one archive and one restore. A new stack does `Locker` for steps 4–6 and sets its
 //! stack limit; M takes part like any other stack when the loop is entered and left.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use crate::async_context::AsyncContext;
 use crate::layout::{Layout, StartWord};
 use crate::probe::{self, NodeApi};
+use crate::shutdown_list::{ShutdownList, ShutdownListProbe, VectorWords};
 use crate::symbols::{LockerStorage, UnlockerStorage};
 use crate::{Refusal, Step};
 
@@ -46,7 +47,10 @@ impl StackBounds {
 
 /// What V8 needs to find a stack again that was left. Lives on that stack.
 #[derive(Debug, Default)]
-pub struct Departure(UnlockerStorage);
+pub struct Departure {
+    unlocker: UnlockerStorage,
+    shutdown_list: VectorWords,
+}
 
 /// A word that follows the current stack, written only while it holds what was written last.
 struct FollowedWord {
@@ -92,6 +96,8 @@ pub struct V8Stacks {
     main_thread_id: i32,
     /// The bytes of the largest stack so far; see [`begin`](Self::begin).
     largest: Cell<usize>,
+    /// Present where V8 keeps a list that has to follow the stack.
+    shutdown_list: OnceCell<ShutdownList>,
 }
 
 impl V8Stacks {
@@ -104,12 +110,28 @@ impl V8Stacks {
         // SAFETY: (measured) the probe has verified the word on this thread.
         let main_thread_id = unsafe { layout.thread_id.read() };
         let collector = layout.collector_starts.map(FollowedWord::new);
-        Ok(Self { layout, collector, main_thread_id, largest: Cell::new(StackBounds::DEFAULT_SIZE) })
+        let largest = Cell::new(StackBounds::DEFAULT_SIZE);
+        Ok(Self { layout, collector, main_thread_id, largest, shutdown_list: OnceCell::new() })
     }
 
     /// The async context of this isolate; `None` where V8 does not keep it (Node 20).
     pub fn async_context(&self) -> Option<AsyncContext> {
         AsyncContext::find(self.layout.isolate)
+    }
+
+    /// Begins to look for the list of running `JSON.stringify` calls.
+    pub fn shutdown_list_probe(&self) -> ShutdownListProbe {
+        ShutdownListProbe::new(self.layout.isolate)
+    }
+
+    /// From now on the list that `probe` has found, if there is one, follows the stack. Whether there is.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if the looks taken do not tell.
+    pub fn follow_shutdown_list_of(&self, probe: &ShutdownListProbe) -> Result<bool, Refusal> {
+        Step::ShutdownList.check_not_forced()?;
+        let found = probe.find()?;
+        Ok(found.is_some_and(|list| self.shutdown_list.set(list).is_ok()))
     }
 
     /// Whether both collector words are still followed; `false` means that a collection inside a greenlet
@@ -138,7 +160,10 @@ impl V8Stacks {
     pub unsafe fn depart(&self, departure: &mut Departure) -> i32 {
         // SAFETY: (measured) the storage has the size of an Unlocker and lives on the stack that is left.
         unsafe {
-            (self.layout.functions.unlocker_new)(&mut departure.0, self.layout.isolate);
+            if let Some(list) = self.shutdown_list.get() {
+                departure.shutdown_list = list.get();
+            }
+            (self.layout.functions.unlocker_new)(&mut departure.unlocker, self.layout.isolate);
             self.layout.thread_id.read()
         }
     }
@@ -160,8 +185,9 @@ impl V8Stacks {
         // SAFETY: (measured) the order told in the head of this file.
         unsafe {
             self.follow_cached_start(top);
-            (self.layout.functions.unlocker_drop)(&mut departure.0);
+            (self.layout.functions.unlocker_drop)(&mut departure.unlocker);
             self.follow_collector(top);
+            self.follow_shutdown_list(departure);
         }
     }
 
@@ -175,10 +201,11 @@ impl V8Stacks {
             self.select(self.main_thread_id);
             let cached = self.layout.cached_start.map_or(0, |cached| cached.main_start);
             self.follow_cached_start(cached);
-            (self.layout.functions.unlocker_drop)(&mut departure.0);
+            (self.layout.functions.unlocker_drop)(&mut departure.unlocker);
             for word in &self.collector {
                 word.follow(word.main_start, cached);
             }
+            self.follow_shutdown_list(departure);
         }
     }
 
@@ -204,7 +231,13 @@ impl V8Stacks {
             (functions.set_stack_limit)(isolate, stack_limit);
             self.follow_cached_start(bounds.top);
             self.follow_collector(bounds.top);
+            if let Some(list) = self.shutdown_list.get() {
+                list.set(list.take_empty());
+            }
             self.layout.scopes.with(isolate, body);
+            if let Some(list) = self.shutdown_list.get() {
+                list.give_back(list.get());
+            }
             let thread_id = self.layout.thread_id.read();
             (functions.locker_drop)(&mut locker);
             thread_id
@@ -227,6 +260,13 @@ impl V8Stacks {
         if let Some(cached) = self.layout.cached_start {
             // SAFETY: (measured) verified by the probe; this thread's own storage.
             unsafe { cached.word.write(start) }
+        }
+    }
+
+    unsafe fn follow_shutdown_list(&self, departure: &Departure) {
+        if let Some(list) = self.shutdown_list.get() {
+            // SAFETY: (protocol) what `depart` has read on this stack.
+            unsafe { list.set(departure.shutdown_list) }
         }
     }
 

@@ -1,0 +1,332 @@
+import { execFile } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { readFileSync, readdirSync } from 'node:fs';
+import { type RequestListener, createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+
+const ROOT = join(__dirname, '..');
+const SOURCES = join(ROOT, 'examples');
+const COMPILED = join(ROOT, 'build', 'examples');
+const HANG_LIMIT = 90_000;
+
+/** How a program ended, and what it said. */
+interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+test.before(async () => {
+  const compiled = await node(join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'), [
+    '--project',
+    'tsconfig.examples.json',
+  ]);
+  if (compiled.code !== 0) throw new Error(compiled.stdout);
+});
+
+// concurrent-download
+
+test('concurrent-download: prints the head of every page', async (t) => {
+  const origin = await serve(t, (request, response) => response.end(`page ${request.url}`));
+  const { code, stdout } = await example('concurrent-download', [`${origin}/one`, `${origin}/two`]);
+  t.is(code, 0);
+  t.true(stdout.includes(`${origin}/one: 9 characters: "page /one"`));
+  t.true(stdout.includes(`${origin}/two: 9 characters: "page /two"`));
+});
+
+test('concurrent-download: starts every download before the first has ended', async (t) => {
+  const waiting: (() => void)[] = [];
+  const origin = await serve(t, (_, response) => {
+    waiting.push(() => response.end('page'));
+    if (waiting.length === 2) for (const answer of waiting) answer();
+  });
+  const { code, stdout } = await example('concurrent-download', [`${origin}/one`, `${origin}/two`]);
+  t.is(code, 0);
+  t.is(stdout.match(/4 characters/g)?.length, 2);
+});
+
+test('concurrent-download: a failed download is reported and leaves the others alone', async (t) => {
+  const origin = await serve(t, (_, response) => response.end('page'));
+  const { code, stdout, stderr } = await example('concurrent-download', [
+    await closedOrigin(),
+    `${origin}/two`,
+  ]);
+  t.is(code, 1);
+  t.true(stdout.includes(`${origin}/two: 4 characters`));
+  t.true(stderr.includes('fetch failed'));
+});
+
+// dns-mass-resolve
+
+test('dns-mass-resolve: resolves what it can in two seconds and leaves the rest', async (t) => {
+  const { nameserver } = await serveNames(t, { delay: 60 });
+  const { code, stdout } = await example('dns-mass-resolve', ['example.test', nameserver]);
+  const finished = Number(/^finished within 2 seconds: (\d+) of 1000$/m.exec(stdout)?.[1]);
+  t.is(code, 0);
+  t.true(finished > 0 && finished < 1000); // ten in 60 ms at most: 340
+  t.is(stdout.match(/^\d+\.example\.test = 127\.0\.0\.1$/gm)?.length, finished);
+});
+
+test('dns-mass-resolve: asks for ten names at once', async (t) => {
+  const { nameserver, mostAtOnce } = await serveNames(t, { delay: 60 });
+  await example('dns-mass-resolve', ['example.test', nameserver]);
+  t.is(mostAtOnce(), 10);
+});
+
+test('dns-mass-resolve: tells which names failed', async (t) => {
+  const { nameserver } = await serveNames(t, { delay: 0, responseCode: 3 });
+  const { code, stdout } = await example('dns-mass-resolve', ['example.test', nameserver]);
+  t.is(code, 0);
+  t.regex(stdout, /^10\.example\.test failed: .*ENOTFOUND/m);
+});
+
+// echo-client
+
+test('echo-client: prints what comes back for every line', async (t) => {
+  const address = await listen(
+    t,
+    createServer((peer) => peer.pipe(peer)),
+  );
+  const { code, stdout } = await example('echo-client', [address], 'one\ntwo\nünïcödé\n');
+  t.is(code, 0);
+  t.is(stdout, 'one\ntwo\nünïcödé\n');
+});
+
+test('echo-client: fails when the server closes the connection instead', async (t) => {
+  const address = await listen(
+    t,
+    createServer((peer) => peer.once('data', () => peer.end())),
+  );
+  const { code, stderr } = await example('echo-client', [address], 'one\n');
+  t.is(code, 1);
+  t.true(stderr.includes('the server has closed the connection'));
+});
+
+// process-wide-timeout
+
+test('process-wide-timeout: does everything within its limit', async (t) => {
+  const { code, stdout } = await example('process-wide-timeout', ['600000']);
+  t.is(code, 0);
+  t.is(stdout, 'sleeping\nwaiting for a promise\nwaiting for other greenlets\ndone in time\n');
+});
+
+test('process-wide-timeout: ends whatever the main greenlet is doing', async (t) => {
+  const { code, stdout } = await example('process-wide-timeout', ['1']);
+  t.is(code, 1);
+  t.is(stdout, 'sleeping\nnot done after 1 ms\n');
+});
+
+// All of them
+
+test('an example has at most 60 lines', (t) => {
+  const examples = readdirSync(SOURCES).filter((name) => name.endsWith('.mts'));
+  const long = examples.filter(
+    (name) => readFileSync(join(SOURCES, name), 'utf8').split('\n').length - 1 > 60,
+  );
+  t.is(examples.length, 4);
+  t.deepEqual(long, []);
+});
+
+const runsTypeScript = 'typescript' in process.features && process.features.typescript !== false;
+(runsTypeScript ? test : test.skip)('an example runs without having been compiled', async (t) => {
+  const { code, stdout, stderr } = await node(join(SOURCES, 'process-wide-timeout.mts'), ['600000']);
+  t.is(code, 0);
+  t.true(stdout.endsWith('done in time\n'));
+  t.is(stderr, '');
+});
+
+// The tour
+
+test('the tour reads every page from its embedded servers', async (t) => {
+  const { code, stdout, stderr } = await tour(['--greenlets', '100']);
+  t.is(code, 0);
+  t.true(stdout.includes('resolver.lookup('), 'it shows the code that runs');
+  t.regex(stdout, /100 of 100 pages/);
+  t.regex(stdout, /100 pages confirmed by their digests/);
+  t.regex(stdout, /failures +0/);
+  t.is(stderr, '');
+});
+
+test('the tour reads the pages it is told, as often as it is told', async (t) => {
+  const asked: string[] = [];
+  const origin = await serve(t, (request, response) => {
+    asked.push(request.url!);
+    response.end('page');
+  });
+  const { code, stdout } = await tour(['--greenlets', '3', `${origin}/one`, `${origin}/two?x=1`]);
+  t.is(code, 0);
+  t.deepEqual(asked.sort(), ['/one', '/one', '/two?x=1']);
+  t.regex(stdout, /3 of 3 pages/);
+});
+
+test('the tour fails if a page is an error page', async (t) => {
+  const origin = await serve(t, (_, response) => response.writeHead(503).end());
+  const { code, stdout } = await tour([origin]);
+  t.is(code, 1);
+  t.regex(stdout, /failures +1\n.*: the server answered 503/);
+});
+
+test('the tour fails if a page is not as long as announced', async (t) => {
+  const address = await listen(
+    t,
+    createServer((peer) => answer(peer, 'content-length: 5\r\n\r\npage')),
+  );
+  const { code, stdout } = await tour([`http://${address}/`]);
+  t.is(code, 1);
+  t.regex(stdout, /5 bytes were announced, 4 came/);
+});
+
+test('the tour fails if a page differs from its digest', async (t) => {
+  const digest = 'content-digest: sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:'; // of nothing
+  const address = await listen(
+    t,
+    createServer((peer) => answer(peer, `${digest}\r\n\r\npage`)),
+  );
+  const { code, stdout } = await tour([`http://${address}/`]);
+  t.is(code, 1);
+  t.regex(stdout, /the digest differs/);
+});
+
+test('the tour leaves https to fetch and says so', async (t) => {
+  const { code, stdout } = await tour([(await closedOrigin()).replace('http:', 'https:')]);
+  t.is(code, 1);
+  t.regex(stdout, /Node's fetch/);
+  t.regex(stdout, /failures +1\n.*: fetch failed: .*ECONNREFUSED/);
+});
+
+// npm start
+
+test('npm start runs the tour', async (t) => {
+  const { code, stdout } = await start(['--greenlets', '5']);
+  t.is(code, 0);
+  t.regex(stdout, /5 of 5 pages/);
+});
+
+test('npm start -- --help tells how to use it', async (t) => {
+  const { code, stdout } = await start(['--help']);
+  t.is(code, 0);
+  t.regex(stdout, /--greenlets N/);
+});
+
+test('npm start refuses what is no http or https URL', async (t) => {
+  t.like(await start(['nodejs.org', 'ftp://example.org/', 'http://[']), {
+    code: 2,
+    stdout: '',
+    stderr: `'nodejs.org' is not a URL that begins with http:// or https://
+'ftp://example.org/' is not a URL that begins with http:// or https://
+'http://[' is not a valid URL
+'npm start -- --help' tells what there is.
+`,
+  });
+});
+
+test('npm start refuses a number of greenlets that is none', async (t) => {
+  const { code, stderr } = await start(['--greenlets', '1e9']);
+  t.is(code, 2);
+  t.regex(stderr, /--greenlets must be a whole number from 1 to 10000, got '1e9'/);
+});
+
+test('npm start refuses unknown options', async (t) => {
+  const { code, stderr } = await start(['--threads', '4']);
+  t.is(code, 2);
+  t.regex(stderr, /--threads/);
+});
+
+// Programs
+
+function example(name: string, args: string[], input = ''): Promise<Outcome> {
+  return node(join(COMPILED, `${name}.mjs`), args, input);
+}
+
+function tour(args: string[]): Promise<Outcome> {
+  return node(join(COMPILED, 'tour', 'main.mjs'), args);
+}
+
+function start(args: string[]): Promise<Outcome> {
+  return node(join(ROOT, 'scripts', 'start.mjs'), args);
+}
+
+/** Runs a program to its end with the Node that runs this test. A program that hangs ends with code `null`. */
+function node(file: string, args: string[], input = ''): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const options = { cwd: ROOT, timeout: HANG_LIMIT, killSignal: 'SIGKILL' } as const;
+    const child = execFile(process.execPath, [file, ...args], options, (_, stdout, stderr) => {
+      resolve({ code: child.exitCode, stdout, stderr });
+    });
+    child.stdin!.end(input);
+  });
+}
+
+// Peers
+
+/** Starts an HTTP server for the length of the test and returns its origin. */
+async function serve(t: ExecutionContext, handler: RequestListener): Promise<string> {
+  return `http://${await listen(t, createHttpServer(handler))}`;
+}
+
+/** Starts a server for the length of the test and returns `ip:port`. */
+async function listen(t: ExecutionContext, server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Starts a DNS server for the length of the test, for which every name is 127.0.0.1 or fails. */
+async function serveNames(
+  t: ExecutionContext,
+  { delay, responseCode = 0 }: { delay: number; responseCode?: number },
+) {
+  const server = createSocket('udp4');
+  const questions = new Map<string, number>();
+  let mostAtOnce = 0;
+  let closed = false;
+  server.on('message', (query, client) => {
+    const end = query.indexOf(0, 12) + 5;
+    const name = query.toString('latin1', 12, end - 5);
+    questions.set(name, (questions.get(name) ?? 0) + 1);
+    mostAtOnce = Math.max(mostAtOnce, questions.size);
+    setTimeout(() => {
+      if (closed) return;
+      const left = questions.get(name)! - 1;
+      if (left === 0) questions.delete(name);
+      else questions.set(name, left);
+      server.send(answerTo(query.subarray(0, end), responseCode), client.port, client.address);
+    }, delay);
+  });
+  server.bind(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    closed = true;
+    server.close();
+  });
+  return { nameserver: `127.0.0.1:${server.address().port}`, mostAtOnce: () => mostAtOnce };
+}
+
+/** The question with a response's header, and one A record if that is what it asks for. */
+function answerTo(question: Buffer, responseCode: number): Buffer {
+  const found = responseCode === 0 && question.readUInt16BE(question.length - 4) === 1;
+  const record = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+  const answer = Buffer.concat([question, found ? record : Buffer.alloc(0)]);
+  answer.writeUInt16BE(0x8580 | responseCode, 2);
+  answer.set([0, 1, 0, found ? 1 : 0, 0, 0, 0, 0], 4);
+  return answer;
+}
+
+/** An origin where nobody listens. */
+async function closedOrigin(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return `http://127.0.0.1:${port}`;
+}
+
+/** Answers the first request with a response of status 200, and closes the connection. */
+function answer(peer: Socket, headersAndBody: string): void {
+  peer.once('data', () => peer.end(`HTTP/1.1 200 OK\r\n${headersAndBody}`));
+}

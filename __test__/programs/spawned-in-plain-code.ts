@@ -1,0 +1,6 @@
+import { sleep, spawn } from 'greenstack';
+
+spawn(() => {
+  sleep(30);
+  console.log('done');
+});

@@ -1,0 +1,3 @@
+import { Greenlet, run } from 'greenstack';
+
+void run(() => new Greenlet(() => {}).join());

@@ -1,0 +1,211 @@
+/**
+ * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, zlib, threads of libuv's pool,
+ * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, with many greenlets parked meanwhile.
+ *
+ * Argument: how many rounds. Prints `<rounds> rounds, <wrong> wrong`; exits with 1 if anything was wrong.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { pbkdf2 } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
+import { promisify } from 'node:util';
+import { runInNewContext } from 'node:vm';
+import { gunzip, gzip } from 'node:zlib';
+import { getHub, Greenlet, GreenletExit, joinAll, killAll, run, sleep, spawn, Timeout, waitFor } from 'greenstack';
+import { createConnection } from 'greenstack/socket';
+
+const ROUNDS = Number(process.argv[2] ?? 400);
+const WORKERS = 40;
+const PARKED = 200;
+
+const storage = new AsyncLocalStorage<object>();
+const wrong = new Map<string, number>();
+
+function expect(what: string, holds: boolean): void {
+  if (!holds) wrong.set(what, (wrong.get(what) ?? 0) + 1);
+}
+
+/** Gives the collector something to do. */
+function litter(): unknown[] {
+  return Array.from({ length: 50 }, (_, index) => ({ index, text: `litter ${index}` }));
+}
+
+function answer(request: IncomingMessage, response: ServerResponse): void {
+  sleep(Math.random() * 2);
+  const order = [3, 1, 2].sort((a, b) => {
+    if (Math.random() < 0.3) sleep(0);
+    return a - b;
+  });
+  response.end(JSON.stringify({ url: request.url, order, padding: 'x'.repeat(Math.random() * 2000) }));
+}
+
+type Task = (id: number, ports: { http: number; echo: number }) => void;
+
+const tasks: Record<string, Task> = {
+  fetch(id, ports) {
+    const response = waitFor((signal) => fetch(`http://127.0.0.1:${ports.http}/${id}`, { signal }));
+    const body = waitFor(response.json() as Promise<{ url: string; order: number[] }>);
+    expect('fetch', body.url === `/${id}` && body.order.join() === '1,2,3');
+  },
+  socket(id, ports) {
+    using socket = createConnection({ host: '127.0.0.1', port: ports.echo });
+    const message = `message ${id} `.repeat(1 + (id % 500));
+    const writer = spawn(() => {
+      socket.sendAll(message);
+      socket.shutdown('w');
+    });
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    writer.join();
+    expect('socket', text === message);
+  },
+  zlib(id) {
+    const text = `text ${id}`.repeat(100);
+    const zipped = waitFor(promisify(gzip)(text));
+    expect('zlib', waitFor(promisify(gunzip)(zipped)).toString() === text);
+  },
+  crypto() {
+    expect('crypto', waitFor(promisify(pbkdf2)('a', 'b', 10, 32, 'sha1')).length === 32);
+  },
+  vm() {
+    expect('vm', runInNewContext('pause(); 41 + 1', { pause: () => sleep(0) }) === 42);
+  },
+  error(id) {
+    try {
+      try {
+        sleep(1);
+        throw new TypeError(`error ${id}`);
+      } finally {
+        sleep(0);
+      }
+    } catch (error) {
+      expect('error', (error as Error).message === `error ${id}` && String((error as Error).stack).includes('error'));
+    }
+  },
+  regexp(id) {
+    const text = 'abcabc'.replace(/b/g, () => {
+      sleep(0);
+      return String(id % 10);
+    });
+    expect('regexp', text === `a${id % 10}ca${id % 10}c`);
+  },
+  recursion(id) {
+    const depth = 50 + (id % 400);
+    const descend = (left: number): number => {
+      if (left > 0) return descend(left - 1) + 1;
+      sleep(0);
+      return 0;
+    };
+    expect('recursion', descend(depth) === depth);
+  },
+  overflow() {
+    const overflow = (): number => overflow() + 1;
+    try {
+      overflow();
+      expect('overflow', false);
+    } catch (error) {
+      expect('overflow', error instanceof RangeError);
+    }
+  },
+  timeout() {
+    using timeout = Timeout.startNew(1);
+    try {
+      sleep(10_000);
+      expect('timeout', false);
+    } catch (error) {
+      expect('timeout', error === timeout);
+    }
+  },
+  kill(id) {
+    let cleaned = false;
+    const victim = spawn(() => {
+      try {
+        sleep(10_000);
+      } finally {
+        sleep(0);
+        cleaned = true;
+      }
+    });
+    sleep(id % 3);
+    victim.kill();
+    expect('kill', victim.ready && GreenletExit.is(victim.value) && (cleaned || id % 3 === 0));
+  },
+  generator(id) {
+    function* numbers(): Generator<number> {
+      for (let number = 0; number < 3; number++) {
+        sleep(0);
+        yield number + id;
+      }
+    }
+    expect('generator', Array.from(numbers(), (number) => (sleep(0), number - id)).join() === '0,1,2');
+  },
+  json(id) {
+    const text = JSON.stringify({
+      toJSON() {
+        sleep(0);
+        return { id, nested: { get value() { sleep(0); return id; } } };
+      },
+    });
+    const parsed = JSON.parse(text, (_, value: unknown) => (sleep(0), value)) as { nested: { value: number } };
+    expect('json', parsed.nested.value === id);
+  },
+  stack() {
+    const parked = spawn(function waitingHere() {
+      sleep(10_000);
+    });
+    sleep(1);
+    expect('stack', parked.stack.includes('waitingHere'));
+    parked.kill();
+  },
+};
+
+// Without a JIT there is no WebAssembly, and without that no fetch.
+const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);
+let next = 0;
+
+function work(ports: { http: number; echo: number }): void {
+  while (next < ROUNDS) {
+    const id = next++;
+    const context = { id, young: litter() };
+    storage.run(context, () => {
+      (tasks[names[id % names.length] as string] as Task)(id, ports);
+      expect('context after a task', storage.getStore() === context);
+      litter();
+      sleep(0);
+      expect('context after a yield', storage.getStore() === context);
+    });
+  }
+}
+
+function listen(server: Server): number {
+  waitFor(new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)));
+  return (server.address() as AddressInfo).port;
+}
+
+const onlyParked = (): void => storage.run({ parked: litter() }, () => sleep(3_600_000));
+
+run(() => {
+  const http = createServer((request, response) => void spawn(answer, request, response));
+  const echo = createTcpServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket));
+  const ports = { http: listen(http), echo: listen(echo) };
+  const parked = Array.from({ length: PARKED }, () => spawn(onlyParked));
+  const workers = Array.from({ length: WORKERS }, () => spawn(work, ports));
+  joinAll(workers);
+  for (const worker of workers) if (!worker.successful) expect(`failed: ${String(worker.error)}`, false);
+  killAll(parked);
+  expect('nobody lost', parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)));
+  http.close();
+  http.closeAllConnections();
+  echo.close();
+  expect('only main is left', getHub().stats().greenlets === 1);
+}).then(
+  () => {
+    console.log(`${next} rounds, ${wrong.size} wrong ${JSON.stringify(Object.fromEntries(wrong))}`);
+    process.exitCode = wrong.size > 0 ? 1 : 0;
+  },
+  (error: unknown) => {
+    console.error(error);
+    process.exitCode = 1;
+  },
+);

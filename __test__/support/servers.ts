@@ -1,0 +1,92 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, type ListenOptions, type Server, type Socket, createServer } from 'node:net';
+import { connect } from 'node:net';
+import { waitFor } from 'greenstack';
+
+/** A server that runs as plain callbacks in this process; disposing of it ends its connections as well. */
+export interface TestServer extends Disposable {
+  readonly address: { host: string; port: number };
+  /** How many connections were accepted so far. */
+  readonly accepted: number;
+}
+
+/** Accepts and then neither reads nor writes. */
+export function silent(socket: Socket): void {
+  socket.pause();
+}
+
+/** Sends back what it receives, and ends when the peer does. */
+export function echo(socket: Socket): void {
+  socket.pipe(socket);
+}
+
+/**
+ * Starts a server on 127.0.0.1 (or `options.host`). Switches.
+ *
+ * Its sockets allow half-open connections, so that tests decide who ends first.
+ */
+export function listen(onConnection: (socket: Socket) => void, options: ListenOptions = {}): TestServer {
+  const sockets = new Set<Socket>();
+  let accepted = 0;
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: onConnection === silent }, (socket) => {
+    accepted++;
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    // What the client does to its end is the client's test; a reset is no failure of the server.
+    socket.on('error', () => {});
+    onConnection(socket);
+  });
+  server.listen({ host: '127.0.0.1', port: 0, ...options });
+  waitFor(once(server, 'listening'));
+  const { address: host, port } = server.address() as AddressInfo;
+  return {
+    address: { host, port },
+    get accepted() {
+      return accepted;
+    },
+    [Symbol.dispose]() {
+      for (const socket of sockets) socket.destroy();
+      waitFor(closed(server));
+    },
+  };
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()));
+}
+
+/** A port on 127.0.0.1 that nobody listens on. Switches. */
+export function closedPort(): number {
+  using server = listen(silent);
+  return server.address.port;
+}
+
+/** Listens with the shortest queue, tells its port, and never accepts: its thread stands still. */
+const standstill = `
+  const server = require('node:net').createServer();
+  server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => {
+    require('node:fs').writeSync(1, String(server.address().port));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  });
+`;
+
+/** An address where connections are neither accepted nor refused: its queue is full. Switches. */
+export function unreachable(): TestServer {
+  const child = spawn(process.execPath, ['-e', standstill], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = once(child, 'exit');
+  const [text] = waitFor(once(child.stdout!, 'data')) as [Buffer];
+  const address = { host: '127.0.0.1', port: Number(text) };
+  // Two fit into a queue of 1; the rest wait until the kernel has room.
+  const fillers = Array.from({ length: 4 }, () => connect(address).on('error', () => {}));
+  waitFor(Promise.all(fillers.slice(0, 2).map((filler) => once(filler, 'connect'))));
+  return {
+    address,
+    accepted: 0,
+    [Symbol.dispose]() {
+      for (const filler of fillers) filler.destroy();
+      child.kill('SIGKILL');
+      waitFor(exit);
+    },
+  };
+}

@@ -1,0 +1,19 @@
+/** Compiled, never run: a CommonJS module that uses every entry of the package, both ways of importing. */
+import greenstack = require('greenstack');
+import dns = require('greenstack/dns');
+import socket = require('greenstack/socket');
+import { type Greenlet, type Limits, run } from 'greenstack';
+
+const limits: Limits = 5;
+const address: socket.Address = 'localhost:80';
+
+export const result: Promise<Buffer> = run(() => {
+  const resolver = new dns.Resolver({ nameservers: ['127.0.0.1'] });
+  const found: dns.LookupAddress[] = resolver.lookup('localhost', { all: true });
+  const connection: socket.Socket = socket.createConnection(address, { resolver });
+  const greenlet: Greenlet<Buffer> = greenstack.spawn(
+    (count: number) => connection.recv(count, limits),
+    found.length,
+  );
+  return greenlet.get();
+});

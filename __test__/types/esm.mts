@@ -1,0 +1,22 @@
+/** Compiled, never run: an ES module that uses every entry of the package. */
+import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
+import { type LookupAddress, Resolver, lookup } from 'greenstack/dns';
+import { type Address, type Socket, createConnection } from 'greenstack/socket';
+import greenstack from 'greenstack';
+
+const limits: Limits = { timeout: new Timeout(5) };
+const address: Address = { host: 'localhost', port: 80 };
+
+export const result: Promise<Buffer> = run(() => {
+  const resolver = new Resolver({ nameservers: ['127.0.0.1'] });
+  const found: LookupAddress = resolver.lookup('localhost');
+  const socket: Socket = createConnection(address, { resolver });
+  const greenlet: Greenlet<Buffer> = spawn((host: string) => {
+    socket.sendAll(host);
+    return socket.recv(10, limits);
+  }, found.address);
+  lookup('localhost', { all: true });
+  return greenlet.get();
+});
+
+export const version: string = greenstack.version;

@@ -1,0 +1,175 @@
+/** Compiled, never run: what the types of greenstack infer, and what they refuse. */
+import {
+  Greenlet,
+  type GreenletExit,
+  Timeout,
+  asyncify,
+  getHub,
+  iwait,
+  joinAll,
+  kill,
+  killAll,
+  run,
+  shield,
+  signal,
+  sleep,
+  spawn,
+  spawnLater,
+  spawnRaw,
+  wait,
+  waitFor,
+  withTimeout,
+} from 'greenstack';
+import { Resolver, lookup } from 'greenstack/dns';
+import { type Socket, createConnection } from 'greenstack/socket';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+
+/** Compiles only if the type of `value` is exactly `Expected`. */
+function expectType<Expected>() {
+  return <Actual>(_value: Actual, _equal: Equal<Actual, Expected>): void => {};
+}
+
+export async function topLevel(): Promise<void> {
+  expectType<number>()(await run(() => 5), true);
+  expectType<string>()(await run(async () => 'value'), true);
+  expectType<void>()(await run(() => sleep(1), { signals: false, stackSize: 1 << 20, name: 'main' }), true);
+  // @ts-expect-error a main function takes no arguments
+  await run((value: number) => value);
+}
+
+export function spawning(): void {
+  const greenlet = spawn((a: number, b: string) => `${a}${b}`, 1, 'two');
+  expectType<Greenlet<string>>()(greenlet, true);
+  expectType<string>()(greenlet.get(), true);
+  expectType<string | GreenletExit | undefined>()(greenlet.value, true);
+  expectType<unknown>()(greenlet.error, true);
+  expectType<boolean>()(greenlet.ready, true);
+  expectType<string>()(greenlet.name, true);
+  expectType<Greenlet<number>>()(
+    spawn({ stackSize: 1 << 20, name: 'worker' }, (n: number) => n, 1),
+    true,
+  );
+  expectType<Greenlet<boolean>>()(
+    spawnLater(5, (flag: boolean) => flag, true),
+    true,
+  );
+  spawnRaw((n: number) => n, 1);
+  // @ts-expect-error a missing argument
+  spawn((a: number) => a);
+  // @ts-expect-error an argument of another type
+  spawn((a: number) => a, 'one');
+  // @ts-expect-error not a function
+  spawn('function');
+  // @ts-expect-error no time
+  spawnLater(() => {});
+}
+
+export async function awaiting(): Promise<void> {
+  expectType<number>()(await spawn(() => 5), true);
+}
+
+class Download extends Greenlet<number> {
+  readonly url: string;
+  constructor(url: string) {
+    super();
+    this.url = url;
+  }
+  protected override _run(): number {
+    return this.url.length;
+  }
+}
+
+export function subclassing(): void {
+  const download = Download.spawn('https://example.org/');
+  expectType<Download>()(download, true);
+  expectType<number>()(download.get(), true);
+  download.link((ended) => ended.url);
+  // @ts-expect-error the constructor takes a string
+  Download.spawn(5);
+}
+
+export function limits(greenlet: Greenlet<number>, abort: AbortSignal): void {
+  greenlet.join(5);
+  greenlet.join(new Timeout(5));
+  greenlet.get({ timeout: null, block: true, signal: abort });
+  greenlet.get({ timeout: new Timeout(5) });
+  greenlet.kill(new Error('stop'), { block: false });
+  greenlet.kill(RangeError);
+  kill(greenlet);
+  // @ts-expect-error a time is a number
+  greenlet.join('5');
+}
+
+export function many(greenlets: Greenlet<number>[], other: Greenlet<string>): void {
+  expectType<Greenlet<number>[]>()(joinAll(greenlets, { timeout: 5, raiseError: true, count: 1 }), true);
+  killAll([...greenlets, other, spawnRaw(() => {})], { block: false });
+  expectType<boolean>()(wait(), true);
+  expectType<Greenlet<number>[]>()(wait(greenlets, { count: 1 }), true);
+  for (const greenlet of iwait(greenlets)) expectType<Greenlet<number>>()(greenlet, true);
+}
+
+export function promises(): void {
+  expectType<number>()(waitFor(Promise.resolve(5)), true);
+  expectType<boolean>()(
+    waitFor(async (abort) => abort.aborted, 5),
+    true,
+  );
+  expectType<number>()(waitFor(5 as number), true);
+  expectType<Promise<string>>()(asyncify((a: number) => String(a))(1), true);
+  expectType<Promise<string>>()(asyncify(async (a: number) => String(a))(1), true);
+  // @ts-expect-error an argument of another type
+  void asyncify((a: number) => a)('one');
+}
+
+export function timing(): void {
+  using timeout = Timeout.startNew(5, RangeError);
+  expectType<boolean>()(timeout.pending, true);
+  expectType<number | null>()(timeout.ms, true);
+  expectType<number | undefined>()(
+    timeout.run(() => 5),
+    true,
+  );
+  expectType<number>()(
+    withTimeout(5, () => 5),
+    true,
+  );
+  expectType<number | string>()(
+    withTimeout(5, () => 5, { timeoutValue: 'late' }),
+    true,
+  );
+  expectType<number>()(
+    shield(() => 5),
+    true,
+  );
+  using watcher = signal('SIGUSR2', (text: string) => text, 'argument');
+  watcher.cancel();
+  expectType<number>()(getHub().stats().switches, true);
+}
+
+export function network(): void {
+  using socket = createConnection(
+    { host: '127.0.0.1', port: 80 },
+    { timeout: 5, localAddress: { host: '127.0.0.1' } },
+  );
+  expectType<Socket>()(socket, true);
+  expectType<Buffer>()(socket.recv(5, 10), true);
+  expectType<number>()(socket.recvInto(new Uint8Array(5), { offset: 1, length: 2, timeout: 5 }), true);
+  expectType<number>()(socket.send('text', { timeout: 5 }), true);
+  expectType<void>()(socket.sendAll(new DataView(new ArrayBuffer(1))), true);
+  socket.shutdown('rw');
+  // @ts-expect-error no such direction
+  socket.shutdown('both');
+  // @ts-expect-error numbers are no bytes
+  socket.send(5);
+  createConnection('host:80');
+  createConnection(80, { resolver: new Resolver({ nameservers: ['127.0.0.1:53'], hosts: false }) });
+
+  expectType<string>()(lookup('localhost').address, true);
+  expectType<string[]>()(
+    lookup('localhost', { all: true, family: 4 }).map(({ address }) => address),
+    true,
+  );
+  // @ts-expect-error no such family
+  lookup('localhost', { family: 5 });
+}

@@ -1,0 +1,9 @@
+'use strict';
+
+/** Each test file is a process of its own; within it tests run one after another, since they share one hub. */
+module.exports = {
+  files: ['build/*.spec.js'],
+  workerThreads: false,
+  serial: true,
+  timeout: '2m',
+};
