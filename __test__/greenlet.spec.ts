@@ -23,6 +23,7 @@ import {
 import { collectGarbage } from './support/garbage.js';
 import { Gate, burn, current, parkForLong, parked, stubbornUntil, thrownBy } from './support/greenlets.js';
 import { hubTest } from './support/hub-test.js';
+import { identical } from './support/identical.js';
 import { muted, stderrOf } from './support/stderr.js';
 
 const nothing = () => {};
@@ -494,7 +495,7 @@ hubTest('kill() before start() notifies links', (t) => {
   greenlet.link((ended) => notified.push(ended));
   greenlet.kill();
   idle();
-  t.deepEqual(notified, [greenlet]);
+  identical(t, notified, [greenlet]);
 });
 
 hubTest('kill() throws GreenletExit where the greenlet is parked', (t) => {

@@ -107,7 +107,14 @@ interface Native {
   shutdown(key: SocketKey, how: 1 | 2 | 3): number;
   close(key: SocketKey): void;
   address(key: SocketKey, remote: boolean): [ip: string, port: number] | number;
-  addResolver(nameservers: string[], timeout: number, tries: number, hosts: boolean): number;
+  addResolver(
+    nameservers: string[],
+    timeout: number,
+    tries: number,
+    hosts: boolean,
+    search: string[],
+    searchGiven: boolean,
+  ): number;
   removeResolver(id: number): void;
   /** Addresses, `'CODE message'`, or an {@link Outcome}. */
   lookup(resolver: number, host: string, family: 0 | 4 | 6, timeout: number): string[] | string | number;
@@ -128,6 +135,15 @@ function unsupported(reason: string, cause?: unknown): GreenstackError {
 /** The major version of the running Node. */
 export const nodeMajor = Number.parseInt(process.versions.node, 10);
 
+/** What a failed check says; else what the loader says, whose causes are one for each way it has tried. */
+function reasonOf(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ((cause as { code?: unknown }).code === 'ERR_GREENSTACK_UNSUPPORTED') return cause.message;
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  return `its native module does not load (${reason})`;
+}
+
 function load(): Native {
   const forced = process.env['GREENSTACK_FORCE_FAIL'];
   if (process.platform !== 'linux' || process.arch !== 'x64' || forced === 'platform') {
@@ -140,9 +156,7 @@ function load(): Native {
   try {
     native = require('../binding.js') as Native;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    const refused = (error as { code?: unknown }).code === 'ERR_GREENSTACK_UNSUPPORTED';
-    throw unsupported(refused ? reason : `its native module does not load (${reason})`, error);
+    throw unsupported(reasonOf(error), error);
   }
   if (native.nativeVersion() !== version) {
     throw unsupported(

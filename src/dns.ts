@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 
 import { native, Outcome } from './binding.js';
+import { checkMilliseconds, describe } from './checks.js';
 import { config } from './config.js';
 import { afterNative, beforeNative, requireGreenlet, throwInterruption, type Wait } from './hub.js';
 import { checkLimits, isImmediate, type LimitOptions, withinLimits } from './limits.js';
@@ -30,36 +31,52 @@ export interface ResolverOptions {
   tries?: number;
   /** Whether the hosts file is looked at first (default: yes). */
   hosts?: boolean;
+  /** Domains that are tried for names without a dot (default: those of the system). */
+  search?: readonly string[];
 }
 
 /** The error of a failed lookup, as `node:dns` makes it. */
 export interface DnsError extends Error {
   /** `ENOTFOUND`, `ENODATA`, `ETIMEOUT`, `ESERVFAIL`, `EREFUSED`, `ECANCELLED`, … */
   code: string;
-  syscall: 'lookup';
+  syscall: 'getaddrinfo';
   hostname: string;
 }
 
 function dnsError(code: string, hostname: string, detail: string): DnsError {
-  const message = `lookup ${code} ${hostname}`;
+  const message = `getaddrinfo ${code} ${hostname}`;
   const error = new Error(detail === '' ? message : `${message}: ${detail}`);
-  return Object.assign(error, { code, syscall: 'lookup' as const, hostname });
+  return Object.assign(error, { code, syscall: 'getaddrinfo' as const, hostname });
 }
 
-function checkNumber(name: string, value: unknown, least: number): number {
-  if (typeof value !== 'number' || Number.isNaN(value)) {
-    throw new TypeError(`${name} must be a number, got ${typeof value} ${String(value)}`);
+function checkTries(tries: unknown): number {
+  if (typeof tries !== 'number') throw new TypeError(`tries must be a number, got ${typeof tries}`);
+  if (!Number.isInteger(tries) || tries < 1) {
+    throw new RangeError(`tries must be a whole number from 1, got ${tries}`);
   }
-  if (value < least) throw new RangeError(`${name} must be at least ${least}, got ${value}`);
-  return value;
+  return tries;
+}
+
+function checkTime(timeout: unknown): number {
+  const ms = checkMilliseconds('timeout', timeout);
+  if (ms < 1) throw new RangeError(`timeout must be at least 1 ms, got ${String(timeout)}`);
+  return ms;
+}
+
+function checkSearch(search: unknown): string[] {
+  if (!Array.isArray(search) || search.some((domain) => typeof domain !== 'string')) {
+    throw new TypeError(`search must be an array of domains, got ${describe(search)}`);
+  }
+  return search as string[];
 }
 
 function checkNameservers(nameservers: unknown): string[] {
   if (!Array.isArray(nameservers))
     throw new TypeError(`nameservers must be an array, got ${typeof nameservers}`);
   return nameservers.map((server: unknown) => {
-    const parts = typeof server === 'string' ? /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(server) : null;
-    const ip = parts?.[1] ?? parts?.[2] ?? String(server);
+    const text = String(server);
+    const parts = isIP(text) === 0 ? /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(text) : null;
+    const ip = parts?.[1] ?? parts?.[2] ?? text;
     const port = Number(parts?.[3] ?? 53);
     if (isIP(ip) === 0 || port < 1 || port > 65_535) {
       throw new TypeError(`a nameserver is 'ip', 'ip:port' or '[ip]:port', got '${String(server)}'`);
@@ -95,18 +112,16 @@ export class Resolver {
       timeout = config.resolverTimeout,
       tries = config.resolverTries,
       hosts = true,
+      search,
     } = options;
     if (typeof hosts !== 'boolean') throw new TypeError(`hosts must be true or false, got ${typeof hosts}`);
-    const servers = checkNameservers(
-      nameservers
-        .filter((server) => server !== '::1')
-        .concat(nameservers.filter((server) => server === '::1').map(() => '[::1]')),
-    );
     this.#id = native.addResolver(
-      servers,
-      checkNumber('timeout', timeout, 1),
-      Math.floor(checkNumber('tries', tries, 1)),
+      checkNameservers(nameservers),
+      checkTime(timeout),
+      checkTries(tries),
       hosts,
+      search === undefined ? [] : checkSearch(search),
+      search !== undefined,
     );
   }
 

@@ -21,15 +21,8 @@ import {
   type Wait,
   wake,
 } from './hub.js';
-import {
-  checkFunction,
-  checkLimits,
-  checkMilliseconds,
-  isImmediate,
-  type Limits,
-  parkWithin,
-} from './limits.js';
-import { Timeout } from './timeout.js';
+import { checkFunction, checkMilliseconds } from './checks.js';
+import { checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
 
 /** What {@link spawn} and its relatives may be told about a greenlet. */
 export interface SpawnOptions {
@@ -79,7 +72,7 @@ class Joiner implements LinkEntry, Wait {
   }
 
   describe(): string {
-    return `join of ${String(this.target)}`;
+    return `join of ${this.target.describe()}`;
   }
 }
 
@@ -138,13 +131,22 @@ class Family {
   owner: Greenlet<unknown> | WeakRef<Greenlet<unknown>>;
   readonly locals: Record<PropertyKey, unknown>;
 
-  constructor(owner: Greenlet<unknown>, locals: Record<PropertyKey, unknown>) {
+  constructor(
+    owner: Greenlet<unknown>,
+    locals: Record<PropertyKey, unknown>,
+    private readonly ownTrees: boolean,
+  ) {
     this.owner = owner;
     this.locals = locals;
   }
 
   get greenlet(): Greenlet<unknown> | undefined {
     return this.owner instanceof WeakRef ? this.owner.deref() : this.owner;
+  }
+
+  /** What a child shares; children of a main greenlet begin trees of their own. */
+  get childLocals(): Record<PropertyKey, unknown> {
+    return this.ownTrees ? {} : this.locals;
   }
 }
 
@@ -195,6 +197,8 @@ const NO_ARGUMENTS: readonly never[] = [];
 export class Greenlet<T = unknown> extends Runnable {
   /** @internal */
   state: State = State.New;
+  /** Whether it was made by `run`. @internal */
+  isMain = false;
   #fn: ((...args: never[]) => T) | null;
   #args: readonly unknown[];
   #result: T | GreenletExit | undefined = undefined;
@@ -427,7 +431,7 @@ export class Greenlet<T = unknown> extends Runnable {
   // ---- the tree of who spawned whom
 
   #asFamily(): Family {
-    return (this.#family ??= new Family(this, this.#spawner?.locals ?? {}));
+    return (this.#family ??= new Family(this, this.#spawner?.childLocals ?? {}, this.isMain));
   }
 
   /** The greenlet that made it; `undefined` if that was no greenlet, is gone, or `config.trackGreenletTree` is off. */
@@ -444,7 +448,7 @@ export class Greenlet<T = unknown> extends Runnable {
     if (typeof locals !== 'object' || locals === null) {
       throw new TypeError(`spawnTreeLocals must be an object, got ${typeof locals}`);
     }
-    this.#family = new Family(this, locals);
+    this.#family = new Family(this, locals, this.isMain);
   }
 
   #captureSpawningStack(): void {
@@ -500,7 +504,7 @@ export class Greenlet<T = unknown> extends Runnable {
    * @throws {Timeout} if the time is up first
    */
   get(limits?: Limits): T {
-    if (!this.#waitForEnd('get()', limits)) throw new Timeout(checkLimits('get()', limits).timeout);
+    if (!this.#waitForEnd('get()', limits)) throw expired(checkLimits('get()', limits));
     if (this.#failed) throw this.#error;
     return this.#result as T;
   }
@@ -626,11 +630,16 @@ export class Greenlet<T = unknown> extends Runnable {
 
   // ---- looking at it
 
-  /** `<Greenlet "name": fn(args) parked in …>`; subclasses may override it. */
-  override toString(): string {
+  /** `<Greenlet "name": fn(args)>`; subclasses may override it. */
+  override describe(): string {
     const label = this.#fn === null ? this.#label : describeFunction(this.#fn);
     const call = label === '' ? '' : `: ${label}(${describeArguments(this.#args)})`;
-    return `<${this.constructor.name} "${this.name}"${call} ${this.#describeState()}>`;
+    return `<${this.constructor.name} "${this.name}"${call}>`;
+  }
+
+  /** As {@link describe}, with what it is doing. */
+  override toString(): string {
+    return `${this.describe().slice(0, -1)} ${this.#describeState()}>`;
   }
 
   #describeState(): string {
@@ -735,6 +744,10 @@ export class RawGreenlet extends Runnable {
     }
   }
 
+  override describe(): string {
+    return `<RawGreenlet ${describeFunction(this.#fn)}(${describeArguments(this.#args)})>`;
+  }
+
   override toString(): string {
     const state =
       this.state === State.Ended
@@ -742,7 +755,7 @@ export class RawGreenlet extends Runnable {
         : this.wait === null
           ? 'ready'
           : `parked in ${this.wait.describe()}`;
-    return `<RawGreenlet ${describeFunction(this.#fn)}(${describeArguments(this.#args)}) ${state}>`;
+    return `${this.describe().slice(0, -1)} ${state}>`;
   }
 
   [inspect.custom](): string {

@@ -6,8 +6,10 @@
  * function that never parks costs no switch and no stack. Native code keeps the order of everything that is ready.
  */
 import { EventEmitter } from 'node:events';
+import { inspect as formatValue } from 'node:util';
 
 import { Cause, native, nodeMajor, refuse, Shared, shared } from './binding.js';
+import { checkFunction, checkMilliseconds } from './checks.js';
 import { config, configListeners } from './config.js';
 import {
   captureContext,
@@ -20,7 +22,13 @@ import {
   restoreContext,
   saveContext,
 } from './context.js';
-import { BlockingSwitchOutError, GreenletExit, HubDestroyed, KeyboardInterrupt } from './errors.js';
+import {
+  BlockingSwitchOutError,
+  GreenletExit,
+  GreenstackError,
+  HubDestroyed,
+  KeyboardInterrupt,
+} from './errors.js';
 
 /** What a greenlet is parked on. Each kind of wait supplies its own undo; deadlines and kills are handled here. */
 export interface Wait {
@@ -64,8 +72,8 @@ export abstract class Runnable {
   /** Runs it on the stack of a runner. Never throws. @internal */
   abstract begin(stackId: number): void;
 
-  /** Names it in reports. */
-  toString(): string {
+  /** Names it in reports, without what it is doing. */
+  describe(): string {
     return `<${this.constructor.name}>`;
   }
 }
@@ -406,6 +414,8 @@ function prepare(greenlet: Runnable, wait: Wait): void {
 
 function noteThrown(greenlet: Runnable, error: unknown): unknown {
   if (GreenletExit.is(error)) greenlet.survivedKill = error;
+  // Made by whoever kills, or long ago: what helps is where the greenlet was parked.
+  if (error instanceof GreenstackError) Error.captureStackTrace(error, noteThrown);
   return error;
 }
 
@@ -525,7 +535,7 @@ export function withdraw(greenlet: Runnable, sender: object): void {
  * @returns what `fn` returns
  */
 export function shield<T>(fn: () => T): T {
-  if (typeof fn !== 'function') throw new TypeError(`shield expects a function, got ${typeof fn}`);
+  checkFunction('shield()', fn);
   const greenlet = requireGreenlet('shield()');
   greenlet.shields++;
   try {
@@ -615,9 +625,7 @@ export class Hub extends EventEmitter<HubEvents> {
    * switches. gevent: `loop.run_callback`.
    */
   runCallback<Args extends unknown[]>(callback: (...args: Args) => unknown, ...args: Args): void {
-    if (typeof callback !== 'function') {
-      throw new TypeError(`runCallback expects a function, got ${typeof callback}`);
-    }
+    checkFunction('runCallback()', callback);
     runCallback(callback, ...args);
   }
 
@@ -629,8 +637,10 @@ export class Hub extends EventEmitter<HubEvents> {
    * @returns `false` if the timeout passed first
    */
   join(timeoutMs?: number | null): boolean {
+    const timeout =
+      timeoutMs === undefined || timeoutMs === null ? -1 : checkMilliseconds('join()', timeoutMs);
     if (this.waitUntilIdle === null) throw new HubDestroyed();
-    return this.waitUntilIdle(timeoutMs ?? -1);
+    return this.waitUntilIdle(timeout === Infinity ? -1 : timeout);
   }
 
   /**
@@ -666,12 +676,20 @@ function isInstance(error: unknown, classes: Iterable<ErrorClass>): boolean {
   return false;
 }
 
+/** The stack trace with causes and own properties; getters of the error's are not called. */
+function formatError(error: unknown): string {
+  return formatValue(error, { depth: 4, getters: false });
+}
+
 function printError(context: unknown, error: unknown): void {
-  const isError = error instanceof Error;
-  const trace = isError ? (error.stack ?? String(error)) : `Thrown: ${String(error)}`;
-  const what = isError ? error.name : typeof error;
-  const who = typeof context === 'function' ? `callback ${context.name || '(anonymous)'}` : String(context);
-  process.stderr.write(`${trace}\n${new Date().toISOString()} ${who} failed with ${what}\n\n`);
+  const what = error instanceof Error ? error.name : typeof error;
+  const who =
+    context instanceof Runnable
+      ? context.describe()
+      : typeof context === 'function'
+        ? `callback ${context.name || '(anonymous)'}`
+        : String(context);
+  process.stderr.write(`${formatError(error)}\n${new Date().toISOString()} ${who} failed with ${what}\n\n`);
 }
 
 const hub = new Hub();

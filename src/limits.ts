@@ -1,4 +1,5 @@
 /** How long a call may wait, and what else may end it: the last argument of every call that parks. */
+import { checkMilliseconds, describe } from './checks.js';
 import { HubDestroyed } from './errors.js';
 import { interrupt, park, requireGreenlet, type Runnable, type Wait } from './hub.js';
 import { Timeout } from './timeout.js';
@@ -28,25 +29,6 @@ export interface CheckedLimits {
 }
 
 const NO_LIMITS: CheckedLimits = { timeout: -1, limit: null, signal: null };
-
-/** Throws unless `value` is a function. */
-export function checkFunction(call: string, value: unknown): void {
-  if (typeof value !== 'function') {
-    throw new TypeError(`${call} expects a function, got ${value === null ? 'null' : typeof value}`);
-  }
-}
-
-/** Checks a time in ms. Negative ones count as 0. */
-export function checkMilliseconds(call: string, value: unknown): number {
-  if (typeof value !== 'number' || Number.isNaN(value)) {
-    throw new TypeError(`${call} expects a time in milliseconds, got ${describe(value)}`);
-  }
-  return value > 0 ? value : 0;
-}
-
-function describe(value: unknown): string {
-  return typeof value === 'number' || value === null ? String(value) : `${typeof value} ${String(value)}`;
-}
 
 function checkTimeout(call: string, value: unknown): number {
   if (value === null || value === undefined) return -1;
@@ -105,8 +87,19 @@ function interruptIfAlive(greenlet: Runnable, signal: AbortSignal | null): void 
   if (greenlet.stackId >= 0) interrupt(greenlet, signal?.reason ?? new HubDestroyed(), false, signal);
 }
 
-/** Parks on `wait` as long as `limits` allow. `false` if the plain timeout passed first. */
+/** Parks on `wait` as long as `limits` allow. `false` if their own time passed first, a `Timeout` object's included. */
 export function parkWithin(call: string, wait: Wait, limits: CheckedLimits): boolean {
-  if (limits.limit === null && limits.signal === null) return park(call, wait, limits.timeout);
-  return withinLimits(call, limits, () => park(call, wait, limits.timeout));
+  const { limit, signal, timeout } = limits;
+  if (limit === null && signal === null) return park(call, wait, timeout);
+  try {
+    return withinLimits(call, limits, () => park(call, wait, timeout));
+  } catch (error) {
+    if (error === limit) return false;
+    throw error;
+  }
+}
+
+/** What to throw when the limits' own time has passed. */
+export function expired(limits: CheckedLimits): Timeout {
+  return limits.limit ?? new Timeout(limits.timeout);
 }

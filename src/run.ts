@@ -12,7 +12,7 @@ import {
   type Wait,
   wake,
 } from './hub.js';
-import { checkFunction } from './limits.js';
+import { checkFunction } from './checks.js';
 
 /** Options of {@link run}. */
 export interface RunOptions extends SpawnOptions {
@@ -161,6 +161,7 @@ export function run<T>(main: () => T | PromiseLike<T>, options: RunOptions = {})
   const greenlet = new Greenlet<T | PromiseLike<T>>(main).configure(
     stackSize === undefined ? { name } : { name, stackSize },
   );
+  greenlet.isMain = true;
   const guard = signals && isMainThread() ? new SignalGuard(greenlet) : null;
   mains.push(greenlet);
   const settled = greenlet.then();

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 
 import { spawn } from './greenlet.js';
 import { keepAlive } from './hub.js';
-import { checkFunction } from './limits.js';
+import { checkFunction } from './checks.js';
 
 /** Returned by {@link signal}. */
 export class SignalWatcher {

@@ -1,6 +1,7 @@
 /** `sleep` and `idle`: giving others their time. */
 import { getHub, park, plainWait, requireGreenlet, wake, yieldNow } from './hub.js';
-import { checkLimits, checkMilliseconds, withinLimits } from './limits.js';
+import { checkMilliseconds } from './checks.js';
+import { checkLimits, withinLimits } from './limits.js';
 
 /** Options of {@link sleep}. */
 export interface SleepOptions {

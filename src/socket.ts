@@ -13,14 +13,8 @@ import {
   throwInterruption,
   type Wait,
 } from './hub.js';
-import {
-  type CheckedLimits,
-  checkLimits,
-  checkMilliseconds,
-  type LimitOptions,
-  type Limits,
-  withinLimits,
-} from './limits.js';
+import { checkMilliseconds } from './checks.js';
+import { type CheckedLimits, checkLimits, type LimitOptions, type Limits, withinLimits } from './limits.js';
 import { errnoOf, type ErrorAddress, type SystemError, systemError } from './system-error.js';
 
 /** Where to connect to: a port of this host, `{ host, port }` or `'host:port'` (`'[ipv6]:port'`). */

@@ -1,4 +1,5 @@
 /** `Timeout`: an error that is thrown in a greenlet after some time, wherever it is parked then. */
+import { checkFunction } from './checks.js';
 import { GreenstackError } from './errors.js';
 import { HubTimer, interrupt, requireGreenlet, type Runnable, withdraw } from './hub.js';
 
@@ -13,13 +14,17 @@ function checkDuration(ms: unknown): number | null {
   return ms;
 }
 
+function isErrorClass(value: unknown): value is new () => Error {
+  return typeof value === 'function' && (value === Error || value.prototype instanceof Error);
+}
+
 function checkError(error: unknown): void {
   const fits =
     error === undefined ||
     error === null ||
     error === false ||
     typeof error === 'string' ||
-    typeof error === 'function' ||
+    isErrorClass(error) ||
     error instanceof Error;
   if (!fits) {
     throw new TypeError(`Timeout expects an error, a class of errors, a text or false, got ${typeof error}`);
@@ -51,6 +56,7 @@ export class Timeout extends GreenstackError {
   /** What it throws in its own place. `false`: itself, and {@link run} swallows it. */
   readonly error: TimeoutError;
   readonly #referenced: boolean;
+  #closed = false;
   #timer: HubTimer | null = null;
   #greenlet: Runnable | null = null;
 
@@ -95,10 +101,16 @@ export class Timeout extends GreenstackError {
   /**
    * Starts the time. Never switches.
    *
-   * @throws {GreenstackError} if it is pending already
+   * @throws {GreenstackError} if it is pending already, or closed
    * @throws {BlockingSwitchOutError} outside greenlets: there would be nobody to throw at
    */
   start(): void {
+    if (this.#closed) {
+      throw new GreenstackError(
+        'ERR_GREENSTACK_TIMEOUT_CLOSED',
+        `${this.name} has been closed: make a new one`,
+      );
+    }
     if (this.pending) {
       throw new GreenstackError(
         'ERR_GREENSTACK_TIMEOUT_PENDING',
@@ -118,14 +130,15 @@ export class Timeout extends GreenstackError {
     this.#greenlet = null;
   }
 
-  /** As {@link cancel}. */
+  /** As {@link cancel}, for good: it cannot be started again. */
   close(): void {
     this.cancel();
+    this.#closed = true;
   }
 
-  /** As {@link cancel}, for `using`. */
+  /** As {@link close}, for `using`. */
   [Symbol.dispose](): void {
-    this.cancel();
+    this.close();
   }
 
   /**
@@ -135,7 +148,7 @@ export class Timeout extends GreenstackError {
    * gevent: `with Timeout(seconds, False): …`
    */
   run<T>(fn: () => T): T | undefined {
-    if (typeof fn !== 'function') throw new TypeError(`Timeout.run expects a function, got ${typeof fn}`);
+    checkFunction('Timeout.run()', fn);
     if (!this.pending) this.start();
     try {
       return fn();
@@ -182,7 +195,7 @@ export function withTimeout<T, V>(
   fn: () => T,
   options?: WithTimeoutOptions<V>,
 ): T | V {
-  if (typeof fn !== 'function') throw new TypeError(`withTimeout expects a function, got ${typeof fn}`);
+  checkFunction('withTimeout()', fn);
   if (options !== undefined && (typeof options !== 'object' || options === null)) {
     throw new TypeError(`withTimeout expects options such as { timeoutValue }, got ${typeof options}`);
   }

@@ -1,8 +1,8 @@
 /** Between greenlets and promises: `waitFor` one way, `asyncify` the other. */
 import { Greenlet } from './greenlet.js';
 import { requireGreenlet, type Runnable, type Wait, wake } from './hub.js';
-import { checkFunction, checkLimits, isImmediate, type Limits, parkWithin } from './limits.js';
-import { Timeout } from './timeout.js';
+import { checkFunction } from './checks.js';
+import { checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
 
 /** A greenlet that is parked until a promise is settled. */
 class PromiseWait<T> implements Wait {
@@ -71,7 +71,7 @@ export function waitFor(source: unknown, limits?: Limits): unknown {
       const settled = isImmediate(checked) ? false : parkWithin('waitFor()', wait, checked);
       if (!settled) {
         wait.cancel();
-        throw new Timeout(checked.timeout);
+        throw expired(checked);
       }
     } catch (error) {
       controller?.abort(error);

@@ -11,7 +11,8 @@ import {
   type Wait,
   wake,
 } from './hub.js';
-import { type CheckedLimits, checkLimits, checkMilliseconds, isImmediate, parkWithin } from './limits.js';
+import { InvalidSwitchError } from './errors.js';
+import { type CheckedLimits, checkLimits, isImmediate, parkWithin } from './limits.js';
 import { Timeout } from './timeout.js';
 
 /**
@@ -130,6 +131,7 @@ class Remaining {
 /** The objects that have become ready, in that order, each once. */
 class Arrivals implements Wait {
   readonly #arrived: WaitableLike[] = [];
+  readonly #missing = new Set<WaitableLike>();
   readonly #subscriptions: Array<() => void> = [];
   #waiting: Runnable | null = null;
 
@@ -137,14 +139,19 @@ class Arrivals implements Wait {
     private readonly call: string,
     sources: Source[],
   ) {
-    for (const source of sources) {
+    for (const { object, subscribe } of sources) {
+      this.#missing.add(object);
       this.#subscriptions.push(
-        source.subscribe(() => {
-          this.#arrived.push(source.object);
+        subscribe(() => {
+          this.#note(object);
           if (this.#waiting !== null) wake(this.#waiting);
         }),
       );
     }
+  }
+
+  #note(object: WaitableLike): void {
+    if (this.#missing.delete(object)) this.#arrived.push(object);
   }
 
   /** The next one, or `undefined` when the limits are used up. */
@@ -164,13 +171,10 @@ class Arrivals implements Wait {
 
   /** Without waiting, only what says that it is ready can be told. */
   #takeReady(): void {
-    for (const source of this.unarrived) {
-      if ((source as Partial<Waitable>).ready === true) this.#arrived.push(source);
+    for (const object of [...this.#missing]) {
+      if ((object as Partial<Waitable>).ready === true) this.#note(object);
     }
-    this.unarrived = [];
   }
-
-  unarrived: WaitableLike[] = [];
 
   cancel(): void {
     this.#waiting = null;
@@ -202,7 +206,6 @@ class Iwait<T extends WaitableLike> implements DisposableIterator<T> {
     const sources = unique.map((object) => sourceOf(call, object));
     this.#left = checkCount(call, options.count, sources.length);
     this.#arrivals = new Arrivals(call, this.#left === 0 ? [] : sources);
-    this.#arrivals.unarrived = unique;
     this.#remaining = new Remaining(limits);
   }
 
@@ -266,9 +269,7 @@ export function wait<T extends WaitableLike>(
   options: WaitOptions = {},
 ): T[] | boolean {
   if (objects === undefined || objects === null) {
-    const { timeout } = options;
-    const ms = timeout === undefined || timeout === null ? -1 : checkMilliseconds('wait()', timeout);
-    return getHub().join(ms);
+    return getHub().join(options.timeout as number | null | undefined);
   }
   checkIterable('wait()', objects);
   return [...new Iwait('wait()', objects, options)];
@@ -292,7 +293,7 @@ export function joinAll<G extends Greenlet<never> | Greenlet<unknown> | RawGreen
   const list = [...greenlets];
   for (const greenlet of list) checkGreenlet('joinAll()', greenlet);
   if (currentRunnable() !== null && list.includes(currentRunnable() as G)) {
-    throw new TypeError('joinAll(): a greenlet cannot wait for its own end');
+    throw new InvalidSwitchError('joinAll(): a greenlet cannot wait for its own end');
   }
   const done: G[] = [];
   for (const greenlet of new Iwait('joinAll()', list as Array<Greenlet<unknown>>, options)) {

@@ -1,10 +1,14 @@
 import { Greenlet, joinAll, run, spawn } from 'greenstack';
 
+// Listening for a signal does not keep a process alive.
+const alive = setInterval(() => {}, 1000);
+
 void run(
   () => {
     const gate = new Greenlet(() => {});
     process.once('SIGINT', () => {
       console.log('handler');
+      clearInterval(alive);
       gate.start();
     });
     const greenlets = Array.from({ length: 50 }, () =>

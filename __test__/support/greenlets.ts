@@ -1,8 +1,8 @@
 import { Greenlet, type GreenletExit, getCurrent, idle, joinAll, sleep, spawn } from 'greenstack';
 
-/** Parks until something else ends the wait: no test runs for an hour. */
+/** Parks until something else ends the wait: no test runs for an hour. After a failed test it keeps no process alive. */
 export function parkForLong(): void {
-  sleep(3_600_000);
+  sleep(3_600_000, { ref: false });
 }
 
 /** A greenlet that has run up to `parkForLong()`; the test must end it. */

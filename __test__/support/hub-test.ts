@@ -1,6 +1,9 @@
 import test, { type ExecutionContext } from 'ava';
-import { run } from 'greenstack';
+import { Timeout, run } from 'greenstack';
 import { residue, settle } from './residue.js';
+
+/** A test that parks for ever fails after this many milliseconds, so that the others still run. */
+const HANG_LIMIT = 60_000;
 
 /**
  * Runs `body` as the main greenlet, and fails if it leaves greenlets, timers, sockets or lookups behind.
@@ -10,7 +13,10 @@ import { residue, settle } from './residue.js';
 export function hubTest(title: string, body: (t: ExecutionContext) => void): void {
   test.serial(title, async (t) => {
     const before = residue();
-    await run(() => body(t));
+    await run(() => {
+      using _guard = Timeout.startNew(HANG_LIMIT, 'the test hung');
+      body(t);
+    });
     await settle();
     t.deepEqual(residue(), before, 'the test left something behind');
   });

@@ -114,7 +114,7 @@ impl Core {
         };
         Ok(Self {
             env,
-            context: v8.async_context(),
+            context: v8.async_context()?,
             shutdown_list_probe: v8.shutdown_list_probe(),
             context_in_use: Cell::new(false),
             v8,

@@ -12,7 +12,7 @@ use crate::socket::{INTERRUPTED, TIMED_OUT};
 
 const DNS_PORT: u16 = 53;
 
-/// `addResolver(nameservers, timeout, tries, hosts)`: the new resolver's number.
+/// `addResolver(nameservers, timeout, tries, hosts, search, searchGiven)`: the new resolver's number.
 pub(crate) fn add_resolver(core: &'static Core, arguments: Arguments) -> Returned {
     let nameservers =
         arguments.texts(0)?.iter().map(|text| nameserver(text)).collect::<Result<Vec<_>, _>>()?;
@@ -21,6 +21,7 @@ pub(crate) fn add_resolver(core: &'static Core, arguments: Arguments) -> Returne
         timeout: Some(milliseconds(arguments.double(1)?)),
         tries: Some(arguments.index(2)? as usize),
         hosts: arguments.bool(3)?,
+        search: if arguments.bool(5)? { Some(arguments.texts(4)?) } else { None },
         ..ResolverOptions::default()
     };
     let id = core.hub().add_resolver(options)?;

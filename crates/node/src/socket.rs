@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::time::Duration;
 
 use greenstack_hub::{Cause, ParkError, SocketKey};
 
@@ -48,12 +49,19 @@ impl Core {
         park_allowed: bool,
         mut operation: impl FnMut() -> Result<io::Result<usize>, Failure>,
     ) -> Result<f64, Failure> {
+        let mut looked = false;
         loop {
             match operation()? {
                 Ok(count) => return Ok(count as f64),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Ok(negative_errno(&error)),
-                Err(_) if !park_allowed => return Ok(TIMED_OUT),
-                Err(_) => {}
+                Err(_) if park_allowed => {}
+                Err(_) if looked => return Ok(TIMED_OUT),
+                Err(_) => {
+                    // What has come since the hub last asked the system counts as being there.
+                    self.hub().poll(Some(Duration::ZERO))?;
+                    looked = true;
+                    continue;
+                }
             }
             match self.park_on(key, direction)? {
                 Ok(Cause::Woken) => {}
@@ -101,19 +109,19 @@ impl Core {
         result
     }
 
-    /// Yields if the greenlet has used up its budget of calls that succeed at once.
-    fn spend_immediate(&self) -> Result<(), Failure> {
+    /// Yields if the greenlet has used up its budget of calls that succeed at once. `false`: it was interrupted.
+    fn spend_immediate(&self) -> Result<bool, Failure> {
         let count = self.immediate.get() + 1;
         self.immediate.set(count);
         let over = count >= IMMEDIATE_BUDGET
             || (count.is_multiple_of(IMMEDIATE_PER_CHECK)
                 && self.hub().now() - self.slice_start.get() >= as_nanos(self.switch_interval.get()));
-        if over {
-            let stack = self.current()?.id;
-            self.hub().wake(stack, Cause::Woken);
-            self.park()?;
+        if !over {
+            return Ok(true);
         }
-        Ok(())
+        let stack = self.current()?.id;
+        self.hub().wake(stack, Cause::Woken);
+        Ok(self.park()? != Cause::Interrupted)
     }
 }
 
@@ -170,7 +178,9 @@ pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    core.spend_immediate()?;
+    if !core.spend_immediate()? {
+        return core.double_value(INTERRUPTED);
+    }
     let received = core.with_deadline(timeout, || {
         core.attempt(key, Direction::Read, timeout != 0.0, || {
             let mut scratch = core.scratch.borrow_mut();
@@ -185,7 +195,9 @@ pub(crate) fn receive_into(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    core.spend_immediate()?;
+    if !core.spend_immediate()? {
+        return core.double_value(INTERRUPTED);
+    }
     let received = core.with_deadline(timeout, || {
         core.attempt(key, Direction::Read, timeout != 0.0, || {
             let bytes = arguments.bytes(1, offset, length)?;
@@ -201,7 +213,12 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
     let all = arguments.bool(5)?;
-    core.spend_immediate()?;
+    let shared = core.script()?.shared;
+    shared.set(SharedWord::SentLow, 0);
+    shared.set(SharedWord::SentHigh, 0);
+    if !core.spend_immediate()? {
+        return core.double_value(INTERRUPTED);
+    }
     let mut sent = 0;
     let result = core.with_deadline(timeout, || {
         loop {
@@ -218,7 +235,6 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
             }
         }
     })?;
-    let shared = core.script()?.shared;
     shared.set(SharedWord::SentLow, (sent & 0x3fff_ffff) as i32);
     shared.set(SharedWord::SentHigh, (sent >> 30) as i32);
     core.double_value(result)

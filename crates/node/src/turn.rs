@@ -97,14 +97,19 @@ impl Core {
         if let Some(runner) = self.to_inspect.borrow_mut().take() {
             return Ok(Some(runner));
         }
+        slice.entries += 1;
         let shared = self.script()?.shared;
+        if slice.entries.is_multiple_of(ENTRIES_PER_CHECK) && self.is_over(slice)? {
+            let unstarted = shared.get(SharedWord::Starting);
+            if unstarted > 0 {
+                shared.set(SharedWord::Starting, 0);
+                self.hub().push_front(Ready::Start(unstarted.unsigned_abs()));
+            }
+            return Ok(None);
+        }
         if shared.get(SharedWord::Starting) > 0 {
             // A greenlet parked in the middle of a batch: the rest of it starts on another stack.
             return self.idle_runner().map(Some);
-        }
-        slice.entries += 1;
-        if slice.entries.is_multiple_of(ENTRIES_PER_CHECK) && self.is_over(slice)? {
-            return Ok(None);
         }
         loop {
             let entry = self.hub().pop();

@@ -36,8 +36,9 @@ struct Guard {
 
 impl AsyncContext {
     /// Access to the context of `isolate`; `None` where V8 has no such field (Node 20).
-    pub(crate) fn find(isolate: Isolate) -> Option<Self> {
-        Some(Self { isolate, functions: ContextFunctions::resolve()? })
+    pub(crate) fn find(isolate: Isolate) -> Result<Option<Self>, Refusal> {
+        Step::AsyncContext.check_not_forced()?;
+        Ok(ContextFunctions::resolve()?.map(|functions| Self { isolate, functions }))
     }
 
     /// Sees to it that V8's collector survives a context in the field while stacks are archived.
@@ -47,7 +48,6 @@ impl AsyncContext {
     /// # Errors
     /// A [`Refusal`] if that handle is not a root of the isolate's.
     pub fn guard(&self, undefined: *mut c_void) -> Result<(), Refusal> {
-        Step::AsyncContext.check_not_forced()?;
         let Self { isolate, functions } = *self;
         let roots = isolate as usize..isolate as usize + isolate_size(isolate);
         if !roots.contains(&(undefined as usize)) {

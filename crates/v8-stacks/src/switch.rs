@@ -115,7 +115,10 @@ impl V8Stacks {
     }
 
     /// The async context of this isolate; `None` where V8 does not keep it (Node 20).
-    pub fn async_context(&self) -> Option<AsyncContext> {
+    ///
+    /// # Errors
+    /// A [`Refusal`] if V8 keeps it but lacks what it takes to move it.
+    pub fn async_context(&self) -> Result<Option<AsyncContext>, Refusal> {
         AsyncContext::find(self.layout.isolate)
     }
 

@@ -128,7 +128,7 @@ pub(crate) fn delete_extensions() -> Option<DeleteExtensions> {
 
 impl ContextFunctions {
     /// `None` where V8 has no such field on the isolate (Node 20).
-    pub(crate) fn resolve() -> Option<Self> {
+    pub(crate) fn resolve() -> Result<Option<Self>, Refusal> {
         // SAFETY: (measured) as in `Functions::resolve`; a `Local` is one word, passed in a register. The
         // newer pair ("V2") is preferred: the older one is deprecated where both exist.
         unsafe {
@@ -142,20 +142,24 @@ impl ContextFunctions {
             );
             let (get, set) = match (newer, older) {
                 ((Some(get), Some(set)), _) | (_, (Some(get), Some(set))) => (get, set),
-                _ => return None,
+                _ => return Ok(None),
             };
-            Some(Self {
+            let needed = |refusal: Refusal| Refusal { step: Step::AsyncContext, ..refusal };
+            Ok(Some(Self {
                 get,
                 set,
-                add_prologue: function(
+                add_prologue: required(
                     c"_ZN2v87Isolate21AddGCPrologueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_S2_",
-                )?,
-                add_epilogue: function(
+                )
+                .map_err(needed)?,
+                add_epilogue: required(
                     c"_ZN2v87Isolate21AddGCEpilogueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_S2_",
-                )?,
-                globalize: function(c"_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEm")?,
-                dispose: function(c"_ZN2v812api_internal13DisposeGlobalEPm")?,
-            })
+                )
+                .map_err(needed)?,
+                globalize: required(c"_ZN2v812api_internal18GlobalizeReferenceEPNS_8internal7IsolateEm")
+                    .map_err(needed)?,
+                dispose: required(c"_ZN2v812api_internal13DisposeGlobalEPm").map_err(needed)?,
+            }))
         }
     }
 }
