@@ -15,6 +15,7 @@ import {
 } from 'greenstack';
 import { Gate, interleaved, parkForLong, thrownBy } from './support/greenlets.js';
 import { hubTest } from './support/hub-test.js';
+import { runProgram } from './support/program.js';
 import { settle } from './support/residue.js';
 
 const storage = new AsyncLocalStorage<unknown>();
@@ -422,6 +423,15 @@ test.serial('plain run() and exit() go on working as Node has them', (t) => {
   t.is(storage.getStore(), undefined);
   t.false(getCurrent() !== null && storage.getStore() !== undefined);
 });
+
+test.serial(
+  'the first greenlet of a process inherits contexts of storages that are older than it',
+  async (t) => {
+    const { code, stdout, stderr } = await runProgram('early-context.js');
+    t.is(code, 0, stderr);
+    t.is(stdout, 'store, store after a park\nstore in plain code\n');
+  },
+);
 
 // Many
 

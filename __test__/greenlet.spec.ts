@@ -700,6 +700,75 @@ hubTest('a killer that is killed stops waiting, and its victim dies all the same
   t.true(victim.value instanceof GreenletExit);
 });
 
+/** A greenlet that parks in `waitFirst` and then for long, while another one kills it just as that wait ends. */
+function killedAtTheEndOf(waitFirst: () => void): Greenlet<string> {
+  const victims: Greenlet<string>[] = [];
+  const killer = () => {
+    sleep(5);
+    victims[0]!.kill(undefined, { block: false });
+  };
+  spawn(killer);
+  victims.push(
+    spawn(() => {
+      waitFirst();
+      parkForLong();
+      return 'survived';
+    }),
+  );
+  spawn(killer);
+  sleep(0);
+  // Both times have passed when the hub looks at its timers again.
+  burn(20);
+  victims[0]!.join(5_000);
+  return victims[0]!;
+}
+
+hubTest('a kill at the moment of waking from sleep() is not lost', (t) => {
+  t.true((killedAtTheEndOf(() => sleep(5)).value as unknown) instanceof GreenletExit);
+});
+
+hubTest('a kill at the moment at which the time of join() is up is not lost', (t) => {
+  const other = parked();
+  t.true((killedAtTheEndOf(() => other.join(5)).value as unknown) instanceof GreenletExit);
+  other.kill();
+});
+
+hubTest('a kill at the moment of a timeout is not lost', (t) => {
+  const greenlet = killedAtTheEndOf(() => {
+    using _timeout = Timeout.startNew(5);
+    const error = thrownBy(parkForLong);
+    if (GreenletExit.is(error)) throw error;
+  });
+  t.true((greenlet.value as unknown) instanceof GreenletExit);
+});
+
+hubTest('a kill of a greenlet that was just woken is thrown at its next park', (t) => {
+  const gate = new Gate();
+  const order: string[] = [];
+  const greenlet = spawn(() => {
+    gate.pass();
+    order.push('woken');
+    parkForLong();
+    order.push('survived');
+  });
+  idle();
+  gate.open();
+  spawn(() => greenlet.kill(undefined, { block: false }));
+  greenlet.join();
+  t.deepEqual(order, ['woken']);
+});
+
+hubTest('two errors thrown in one greenlet at once are thrown one after the other', (t) => {
+  const [first, second] = [new Boom('first'), new Boom('second')];
+  const greenlet = spawn(() => [thrownBy(parkForLong), thrownBy(parkForLong)]);
+  idle();
+  kill(greenlet, first);
+  kill(greenlet, second);
+  const errors = greenlet.get();
+  t.is(errors[0], first);
+  t.is(errors[1], second);
+});
+
 hubTest('greenlets that kill each other both die', (t) => {
   const pair: Greenlet<unknown>[] = [];
   for (const other of [1, 0]) {
@@ -1034,6 +1103,28 @@ hubTest('_run() receives the arguments that the constructor handed up', (t) => {
     }
   }
   t.is(Joiner.spawn('a', 'b').get(), 'a b');
+});
+
+hubTest('a subclass may have fields of any name', (t) => {
+  const fields = Object.fromEntries(
+    'state status context wait links args fn callback result outcome details timer stackId ident family queue id owner hub'
+      .split(' ')
+      .map((name) => [name, name]),
+  );
+  class Crowded extends Greenlet<string> {
+    constructor() {
+      super();
+      Object.defineProperties(this, Object.getOwnPropertyDescriptors(fields));
+    }
+    protected override _run(): string {
+      sleep(0);
+      return 'ran';
+    }
+  }
+  const greenlet = new Crowded();
+  greenlet.start();
+  t.is(greenlet.get(1000), 'ran');
+  t.like(greenlet, fields);
 });
 
 hubTest('a greenlet with neither a function nor a _run() is refused', (t) => {

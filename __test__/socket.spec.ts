@@ -407,15 +407,6 @@ socketTest('a killed recv() loses nothing of the stream', echo, (t, socket) => {
   t.is(recvExactly(socket, 4).toString(), 'kept');
 });
 
-socketTest('bytes that arrive at the moment of a kill are not lost', echo, (t, socket) => {
-  const reader = spawn(() => socket.recv(4).toString());
-  idle();
-  socket.sendAll('kept');
-  sleep(10);
-  if (reader.ready) t.is(reader.value, 'kept');
-  else t.fail('the reader was not woken');
-});
-
 // The timeout of a socket
 
 socketTest('a new socket has no timeout', silent, (t, socket) => {

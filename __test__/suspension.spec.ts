@@ -1,9 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHook } from 'node:async_hooks';
+import { Session } from 'node:inspector';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { deserialize, serialize } from 'node:v8';
 import { compileFunction, runInNewContext } from 'node:vm';
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { Greenlet, GreenstackError, Timeout, idle, joinAll, sleep, spawn, waitFor } from 'greenstack';
 import test from 'ava';
@@ -11,7 +16,7 @@ import { Gate, interleaved, parkForLong, parked, thrownBy } from './support/gree
 import { hubTest, hubTestIf } from './support/hub-test.js';
 import { runProgram } from './support/program.js';
 import { muted } from './support/stderr.js';
-import { wasm, webAssembly } from './support/wasm.js';
+import { failingWasm, wasm, webAssembly } from './support/wasm.js';
 
 /** Leaves for the other greenlets, through the hub or from one greenlet to the next, and comes back with its argument. */
 function pass<T>(value: T): T {
@@ -306,6 +311,71 @@ hubTest('a derived constructor may park before and after super()', (t) => {
   );
 });
 
+hubTest('Symbol.split, Symbol.species and an exec() of one’s own may park', (t) => {
+  class List extends Array<number> {
+    static override get [Symbol.species]() {
+      return pass(Array);
+    }
+  }
+  const pattern = /b/;
+  pattern.exec = () => pass(null);
+  t.deepEqual(
+    interleaved((id) => [
+      'a-b'.split({ [Symbol.split]: (text: string) => [pass(`${text}${id}`)] } as never),
+      List.from([id]).map((value) => value * 10),
+      'abc'.replace(pattern, 'x'),
+    ]),
+    [1, 2, 3].map((id) => [[`a-b${id}`], [id * 10], 'abc']),
+  );
+});
+
+hubTest('getters of options that Intl and Date read may park', (t) => {
+  t.deepEqual(
+    interleaved((id) => {
+      const options = {
+        get style() {
+          return pass('percent' as const);
+        },
+      };
+      const time = { [Symbol.toPrimitive]: () => pass(id) };
+      return [new Intl.NumberFormat('en', options).format(id), new Date(time as never).getTime()];
+    }),
+    [
+      ['100%', 1],
+      ['200%', 2],
+      ['300%', 3],
+    ],
+  );
+});
+
+hubTest('getters that the structured clone algorithm reads may park', (t) => {
+  const object = (id: number) => ({
+    get first() {
+      return pass(id);
+    },
+    inner: {
+      get second() {
+        return pass(id * 10);
+      },
+    },
+  });
+  const values = interleaved((id) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.postMessage(object(id));
+    const received = receiveMessageOnPort(port2) as { message: { first: number } };
+    port1.close();
+    return [
+      structuredClone(object(id)).first,
+      deserialize(serialize(object(id))).inner.second,
+      received.message.first,
+    ];
+  });
+  t.deepEqual(
+    values,
+    [1, 2, 3].map((id) => [id, id * 10, id]),
+  );
+});
+
 // Control flow
 
 hubTest('a generator may park between two yields, and be resumed by another greenlet', (t) => {
@@ -411,6 +481,50 @@ hubTest('a listener of an EventEmitter and of an EventTarget may park', (t) => {
   t.deepEqual(values, [[1], [2], [3]]);
 });
 
+hubTest('a callback that native code of Node calls at once may park', (t) => {
+  const values = interleaved((id) => {
+    const session = new Session();
+    session.connect();
+    let value: unknown;
+    session.post('Runtime.evaluate', { expression: `${id} * 7` }, (_, { result }) => {
+      value = pass(result.value);
+    });
+    session.disconnect();
+    return [value, performance.timerify(() => pass(id))()];
+  });
+  t.deepEqual(values, [
+    [7, 1],
+    [14, 2],
+    [21, 3],
+  ]);
+});
+
+hubTest('Error.prepareStackTrace may park', (t) => {
+  const { prepareStackTrace } = Error;
+  Error.prepareStackTrace = () => pass('prepared');
+  let stack: unknown;
+  try {
+    stack = spawn(() => new Error('here').stack).get();
+  } finally {
+    Error.prepareStackTrace = prepareStackTrace;
+  }
+  t.is(stack, 'prepared');
+});
+
+hubTest('async hooks may be enabled while greenlets park', (t) => {
+  let before = 0;
+  const hook = createHook({ init() {}, before: () => void before++, after() {}, destroy() {} }).enable();
+  try {
+    t.deepEqual(
+      interleaved((id) => waitFor(new Promise<number>((resolve) => setTimeout(() => resolve(id), pass(1))))),
+      [1, 2, 3],
+    );
+  } finally {
+    hook.disable();
+  }
+  t.true(before > 0);
+});
+
 hubTest('the stack trace of an error thrown after a park names its callers', (t) => {
   function theOuterFunction() {
     theInnerFunction();
@@ -433,6 +547,23 @@ hubTest('the top level of a required module may park', (t) => {
     Object.assign(globalThis, { passForTest: pass });
     const required = createRequire(__filename)(file) as unknown;
     t.deepEqual({ ...(required as object) }, { before: 1, after: 2 });
+  } finally {
+    Reflect.deleteProperty(globalThis, 'passForTest');
+    rmSync(folder, { recursive: true });
+  }
+});
+
+/** Whether this Node can require ES modules. */
+const requiresEsm = (process.features as { require_module?: boolean }).require_module === true;
+
+hubTestIf(requiresEsm, 'the top level of an ES module that is required may park', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'greenstack-'));
+  try {
+    const file = join(folder, 'blocking.mjs');
+    writeFileSync(file, 'export const value = globalThis.passForTest(5);');
+    Object.assign(globalThis, { passForTest: pass });
+    const required = createRequire(__filename)(file) as { value: number };
+    t.is(required.value, 5);
   } finally {
     Reflect.deleteProperty(globalThis, 'passForTest');
     rmSync(folder, { recursive: true });
@@ -601,6 +732,42 @@ hubTest('a stack overflow in a native callback can be caught', (t) => {
   );
 });
 
+hubTest('a call with too many arguments overflows as it does on the main stack', (t) => {
+  const numbers = Array.from({ length: 5_000_000 }, (_, index) => index);
+  t.deepEqual(
+    interleaved(() => [
+      Math.max(...numbers.slice(0, 50_000)),
+      thrownBy(() => Math.max(...numbers)) instanceof RangeError,
+    ]),
+    thrice([49_999, true]),
+  );
+});
+
+test.serial(
+  'native code at the very end of a stack overflows as a RangeError or works, but does not crash',
+  async (t) => {
+    const { code, signal, stdout, stderr } = await runProgram('end-of-stack.js');
+    t.is(code, 0, `signal ${signal}\n${stderr}`);
+    const unexpected = JSON.parse(stdout) as Record<string, string>;
+    t.deepEqual(unexpected, {});
+  },
+);
+
+test.serial('arrays may be joined by many greenlets that park within, whoever ends first', async (t) => {
+  const { code, signal, stdout, stderr } = await runProgram('joined-arrays.js');
+  t.is(code, 0, `signal ${signal}\n${stderr}`);
+  t.is(stdout, 'right: 20\nafter: a-b\n');
+});
+
+test.serial(
+  'a time limit of vm that passes while its code is parked does not stop other greenlets',
+  async (t) => {
+    const { code, signal, stdout, stderr } = await runProgram('vm-timeout.js');
+    t.is(code, 0, `signal ${signal}\n${stderr}`);
+    t.is(stdout, 'others: true\nendless: ERR_SCRIPT_EXECUTION_TIMEOUT\n');
+  },
+);
+
 hubTest('plain code still has its own stack after an overflow in a greenlet', (t) => {
   spawn(() => thrownBy(endless)).join();
   const value = waitFor(new Promise((resolve) => setImmediate(() => resolve(depth(5_000)))));
@@ -629,19 +796,41 @@ hubTest('the stackSize of one greenlet is not that of the next', (t) => {
 
 // WebAssembly
 
-hubTest('a WebAssembly import may park', (t) => {
+const hasWasm = webAssembly !== undefined;
+
+hubTestIf(hasWasm, 'a WebAssembly import may park', (t) => {
   t.deepEqual(
     interleaved((id) => wasm(() => pass(id))()),
     [2, 3, 4],
   );
 });
 
-hubTest('an error that is thrown at a park in a WebAssembly import goes through the module', (t) => {
-  const timeout = Timeout.startNew(1);
-  t.throws(wasm(parkForLong), { is: timeout });
+hubTestIf(
+  hasWasm,
+  'an error that is thrown at a park in a WebAssembly import goes through the module',
+  (t) => {
+    const timeout = Timeout.startNew(1);
+    t.throws(wasm(parkForLong), { is: timeout });
+  },
+);
+
+hubTestIf(hasWasm, 'a trap of WebAssembly in a greenlet can be caught', (t) => {
+  const { trap } = failingWasm();
+  t.deepEqual(
+    interleaved(() => [1, 2].map(() => pass(String(thrownBy(() => trap(0x7fff_ffff)))))),
+    thrice(['RuntimeError: memory access out of bounds', 'RuntimeError: memory access out of bounds']),
+  );
 });
 
-const { promising, Suspending } = webAssembly;
+hubTestIf(hasWasm, 'a stack overflow within WebAssembly can be caught', (t) => {
+  const { recurse } = failingWasm();
+  t.deepEqual(
+    interleaved(() => [1, 2].map(() => pass(thrownBy(recurse) instanceof RangeError))),
+    thrice([true, true]),
+  );
+});
+
+const { promising, Suspending } = webAssembly ?? {};
 const hasJspi = promising !== undefined;
 
 hubTestIf(hasJspi, 'parking in the synchronous part of WebAssembly.promising is refused', (t) => {
@@ -679,7 +868,7 @@ hubTest('a thousand greenlets parked in different native frames all come back', 
     (id) => [2, 1].map((value) => pass(value * id))[1]!,
     (id) => Number('x'.replace(/x/, () => String(pass(id)))),
     (id) => JSON.parse('1', () => pass(id)) as number,
-    (id) => wasm(() => pass(id - 1))(),
+    (id) => (hasWasm ? wasm(() => pass(id - 1))() : pass(id)),
     (id) => Reflect.apply(pass, undefined, [id]) as number,
     (id) => Number({ [Symbol.toPrimitive]: () => pass(id) }),
   ];

@@ -1,3 +1,4 @@
+import { inspect, types } from 'node:util';
 import test from 'ava';
 import {
   type Greenlet,
@@ -30,6 +31,13 @@ const never = () => new Promise<never>(() => {});
 hubTest('a timeout throws itself where its greenlet is parked', (t) => {
   const timeout = Timeout.startNew(1);
   t.throws(parkForLong, { is: timeout, instanceOf: Error, code: 'ERR_GREENSTACK_TIMEOUT', name: 'Timeout' });
+});
+
+hubTest('a timeout is an error for every tool that looks for errors', (t) => {
+  const timeout = new Timeout(250);
+  t.true(timeout instanceof Error);
+  t.true(types.isNativeError(timeout));
+  t.regex(inspect(timeout), /^Timeout: 250/);
 });
 
 hubTest('a timeout waits at least as long as it was told', (t) => {

@@ -1,7 +1,10 @@
-import { getEventListeners } from 'node:events';
+import { getEventListeners, once } from 'node:events';
+import { type RequestListener, createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import {
   BlockingSwitchOutError,
+  ConcurrentObjectUseError,
   Greenlet,
   GreenletExit,
   GreenstackError,
@@ -644,6 +647,27 @@ hubTest('iwait() yields each once, though its time runs out between two results'
   slow.kill();
 });
 
+hubTest('two greenlets that take from one iwait() both get something, or one is refused', (t) => {
+  const gates = [new Gate(), new Gate()];
+  const sources = gates.map((gate) => spawn(() => gate.pass()));
+  const iterator = iwait(sources);
+  const takers = [1, 2].map(() => spawn(() => thrownOrTaken(iterator)));
+  idle();
+  for (const gate of gates) gate.open();
+  t.is(joinAll(takers, { timeout: 5_000 }).length, 2, 'one of them hangs');
+  for (const taker of takers)
+    t.true(sources.includes(taker.value as never) || taker.value instanceof ConcurrentObjectUseError);
+  killAll(takers);
+});
+
+function thrownOrTaken(iterator: Iterator<Greenlet<void>>): unknown {
+  try {
+    return { taken: iterator.next().value as unknown }.taken;
+  } catch (error) {
+    return error;
+  }
+}
+
 hubTest('wait() and iwait() with no time to wait return what is ready', (t) => {
   const quick = spawn(nothing);
   const slow = parked();
@@ -726,14 +750,12 @@ hubTest('waitFor() hands through what is no promise', (t) => {
 
 hubTest('waitFor() takes any thenable', (t) => {
   const thenable: PromiseLike<string> = {
-    // oxlint-disable-next-line unicorn/no-thenable -- the subject of the test
     then: (resolve) => Promise.resolve('value').then(resolve),
   };
   t.is(waitFor(thenable), 'value');
 });
 
 hubTest('waitFor() takes a thenable that resolves at once', (t) => {
-  // oxlint-disable-next-line unicorn/no-thenable -- the subject of the test
   const thenable = { then: (resolve: (value: string) => void) => resolve('value') };
   t.is(waitFor(thenable as unknown as PromiseLike<string>), 'value');
 });
@@ -741,7 +763,6 @@ hubTest('waitFor() takes a thenable that resolves at once', (t) => {
 hubTest('waitFor() throws what the then of a thenable throws', (t) => {
   const error = new Boom('boom');
   const thenable = {
-    // oxlint-disable-next-line unicorn/no-thenable -- the subject of the test
     then() {
       throw error;
     },
@@ -837,6 +858,48 @@ hubTest('many greenlets can wait for one promise', (t) => {
   joinAll(greenlets);
   t.true(greenlets.every((greenlet) => greenlet.value === 'value'));
 });
+
+hubTest('fetch can be waited for beside parked greenlets', (t) => {
+  const others = [parked(), parked()];
+  using server = httpServer((_, response) => void response.end('hello'));
+  const pages = [1, 2, 3].map(() =>
+    spawn(() => waitFor(waitFor((abort) => fetch(server.url, { signal: abort })).text())),
+  );
+  joinAll(pages, { raiseError: true });
+  t.deepEqual(
+    pages.map((page) => page.value),
+    ['hello', 'hello', 'hello'],
+  );
+  killAll(others);
+});
+
+hubTest('a kill aborts the fetch that the greenlet waits for', (t) => {
+  let requested = false;
+  let closed = false;
+  using server = httpServer((_, response) => {
+    requested = true;
+    response.on('close', () => (closed = true));
+  });
+  const greenlet = spawn(() => waitFor((abort) => fetch(server.url, { signal: abort })));
+  while (!requested) sleep(1);
+  greenlet.kill();
+  while (!closed) sleep(1);
+  t.true((greenlet.value as unknown) instanceof GreenletExit);
+});
+
+/** An HTTP server of Node's on 127.0.0.1. */
+function httpServer(handler: RequestListener): Disposable & { url: string } {
+  const server = createServer(handler).listen(0, '127.0.0.1');
+  waitFor(once(server, 'listening'));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}/`,
+    [Symbol.dispose]() {
+      server.closeAllConnections();
+      waitFor(new Promise((resolve) => server.close(resolve)));
+    },
+  };
+}
 
 hubTest('waitFor() waits for what runs in other greenlets', (t) => {
   const gate = new Gate();

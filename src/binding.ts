@@ -7,9 +7,8 @@
 import { GreenstackError } from './errors.js';
 import { version } from './version.js';
 
-/** Why a parked greenlet was entered again. */
+/** Why a parked greenlet was entered again, unless it was woken: then native code returns nothing. */
 export const enum Cause {
-  Woken = 0,
   Deadline = 1,
   Interrupted = 2,
 }
@@ -64,9 +63,9 @@ interface Native {
   useNativeContext(): void;
   getContext(): unknown;
   setContext(context: unknown): void;
-  park(): Cause;
-  parkFor(ms: number, referenced: boolean): Cause;
-  yieldNow(): Cause;
+  park(): Cause | undefined;
+  parkFor(ms: number, referenced: boolean): Cause | undefined;
+  yieldNow(): void;
   /** A runner has nothing to run. −1: it must end; 0: start greenlets; n: call the timer of slot n − 1. */
   rest(): number;
   wake(stack: number): void;
@@ -138,7 +137,7 @@ export const nodeMajor = Number.parseInt(process.versions.node, 10);
 /** What a failed check says; else what the loader says, whose causes are one for each way it has tried. */
 function reasonOf(error: unknown): string {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ((cause as { code?: unknown }).code === 'ERR_GREENSTACK_UNSUPPORTED') return cause.message;
+    if (cause.message.startsWith("check '")) return cause.message;
   }
   const reason = error instanceof Error ? error.message : String(error);
   return `its native module does not load (${reason})`;

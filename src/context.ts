@@ -7,7 +7,7 @@
  * goes on. In both cases Node's stack of async ids must not grow across a switch (it is one per thread), so inside
  * greenlets the methods that would push onto it are replaced by ones that only change the context.
  */
-import { AsyncLocalStorage, AsyncResource, executionAsyncResource } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource, executionAsyncId, executionAsyncResource } from 'node:async_hooks';
 
 import { native } from './binding.js';
 
@@ -38,10 +38,12 @@ function currentResource(): ResourceWithStores {
 }
 
 function storesOf(resource: ResourceWithStores): Stores {
-  return storeKeys.length === 0 ? NO_STORES : storeKeys.map((key) => resource[key]);
+  return storeKeys.map((key) => resource[key]);
 }
 
-function applyStores(resource: ResourceWithStores, stores: Stores): void {
+function applyStores(stores: Stores): void {
+  if (storeKeys.length === 0) return;
+  const resource = currentResource();
   for (let index = 0; index < storeKeys.length; index++) {
     resource[storeKeys[index] as symbol] = stores[index];
   }
@@ -49,11 +51,10 @@ function applyStores(resource: ResourceWithStores, stores: Stores): void {
 
 /** The stores of the running code. Outside greenlets, storages used before the first greenlet are met here. */
 function captureStores(): Stores {
+  if (isInGreenlet()) return saveContext() as Stores;
   const resource = currentResource();
-  if (!isInGreenlet()) {
-    for (const key of Object.getOwnPropertySymbols(resource)) {
-      if (key.description === 'kResourceStore' && !storeKeys.includes(key)) storeKeys.push(key);
-    }
+  for (const key of Object.getOwnPropertySymbols(resource)) {
+    if (key.description === 'kResourceStore' && !storeKeys.includes(key)) storeKeys.push(key);
   }
   return storesOf(resource);
 }
@@ -64,23 +65,28 @@ export const captureContext: () => Context = isNative ? native.getContext : capt
 /** Makes `context` that of the running code. */
 export const enterContext: (context: Context) => void = isNative
   ? native.setContext
-  : (context) => applyStores(currentResource(), context as Stores);
+  : (context) => applyStores(context as Stores);
 
 /** The context of the hub's own callbacks. */
 export const emptyContext: Context = isNative ? undefined : NO_STORES;
 
 /** Before a park: what {@link restoreContext} needs after it. Native code swaps by itself. */
-export const saveContext: () => Context = isNative ? () => undefined : captureContext;
+export const saveContext: () => Context = isNative
+  ? () => undefined
+  : () => (storeKeys.length === 0 ? NO_STORES : storesOf(currentResource()));
 
 /** After a park: puts back what {@link saveContext} returned. */
 export const restoreContext: (saved: Context) => void = isNative ? () => undefined : enterContext;
+
+/** The async id of a turn: Node gives none to callbacks that belong to no resource. */
+const TURN_ASYNC_ID = 0;
 
 /**
  * Whether a park would be safe: not inside an async scope that some native code has pushed. Those scopes are on a
  * stack of Node's that all greenlets share, so leaving one in the middle would corrupt it.
  */
 export function isParkSafe(): boolean {
-  return executionAsyncResource() === hubResource;
+  return executionAsyncId() === TURN_ASYNC_ID;
 }
 
 interface StorageInternals {

@@ -1,5 +1,5 @@
 /** Greenlets: functions that may block anywhere while others run. */
-import { inspect, types } from 'node:util';
+import { inspect } from 'node:util';
 
 import { captureContext, emptyContext } from './context.js';
 import { checkStackSize, config } from './config.js';
@@ -14,6 +14,7 @@ import {
   HubTimer,
   interrupt,
   leaveStack,
+  type LinkEntry,
   requireHub,
   runCallback,
   Runnable,
@@ -44,14 +45,10 @@ const enum State {
   /** Waiting for its timer or its place in the ready queue. */
   Scheduled,
   Running,
+  /** With a value, be it the `GreenletExit` that killed it. */
   Ended,
-}
-
-/** Told when a greenlet ends. */
-interface LinkEntry {
-  /** What was passed by the user, to find it again; `null` for a joining greenlet. */
-  readonly callback: unknown;
-  notify(greenlet: Greenlet<unknown>): void;
+  /** By an error. */
+  Failed,
 }
 
 /** A greenlet that is parked until another one ends. */
@@ -60,7 +57,7 @@ class Joiner implements LinkEntry, Wait {
 
   constructor(
     private readonly waiting: Runnable,
-    private readonly target: Greenlet<unknown>,
+    private readonly target: Runnable,
   ) {}
 
   notify(): void {
@@ -80,7 +77,7 @@ class Joiner implements LinkEntry, Wait {
 class RawLink implements LinkEntry {
   constructor(readonly callback: Link) {}
 
-  notify(greenlet: Greenlet<unknown>): void {
+  notify(greenlet: Runnable): void {
     runCallback(this.callback, greenlet);
   }
 }
@@ -98,7 +95,8 @@ class SpawningLink implements LinkEntry {
     private readonly kind: LinkKind,
   ) {}
 
-  notify(greenlet: Greenlet<unknown>): void {
+  notify(ended: Runnable): void {
+    const greenlet = ended as Greenlet<unknown>;
     if (this.kind === LinkKind.Any || (this.kind === LinkKind.Value) === greenlet.successful) {
       spawnRaw(this.callback, greenlet);
     }
@@ -150,6 +148,20 @@ class Family {
   }
 }
 
+/** What few greenlets have. */
+class Details {
+  ident = -1;
+  name: string | null = null;
+  stackSize = 0;
+  timer: HubTimer | null = null;
+  family: Family | null = null;
+  spawningStack: { stack?: string } | null = null;
+  /** Whether a promise takes its error, so that it need not be reported. */
+  promised = false;
+  /** Whether it was made by `run`. */
+  isMain = false;
+}
+
 const spawnCallbacks = new Set<Link>();
 
 /** An own or wrapped error from what `kill` was given. */
@@ -163,8 +175,9 @@ function toError(call: string, error: unknown): Error {
   throw new TypeError(`${call} expects an error or a class of errors, got ${typeof error}`);
 }
 
-function describeFunction(fn: ((...args: never[]) => unknown) | null): string {
-  return fn === null ? '' : fn.name || '(anonymous)';
+/** The name of a function, given itself or that. */
+function describeFunction(fn: ((...args: never[]) => unknown) | string): string {
+  return (typeof fn === 'string' ? fn : fn.name) || '(anonymous)';
 }
 
 const ARGUMENT_LENGTH = 50;
@@ -197,23 +210,13 @@ const NO_ARGUMENTS: readonly never[] = [];
 export class Greenlet<T = unknown> extends Runnable {
   /** @internal */
   state: State = State.New;
-  /** Whether it was made by `run`. @internal */
-  isMain = false;
-  #fn: ((...args: never[]) => T) | null;
-  #args: readonly unknown[];
-  #result: T | GreenletExit | undefined = undefined;
-  #error: unknown = undefined;
-  #failed = false;
-  #links: LinkEntry[] | null = null;
-  #promised = false;
-  #ident = -1;
-  #name: string | null = null;
-  #stackSize = 0;
-  #timer: HubTimer | null = null;
-  #spawner: Family | null = null;
-  #family: Family | null = null;
-  #spawningStack: { stack?: string } | null = null;
-  #label = '';
+  /** What to run; once it has ended, that function's name. */
+  private fn: ((...args: never[]) => T) | string | null;
+  private args: readonly unknown[];
+  /** Its value or error, once it has ended. */
+  private outcome: unknown = undefined;
+  private readonly spawner: Family | null;
+  private details: Details | null = null;
 
   /**
    * Makes a greenlet that is not started.
@@ -228,22 +231,24 @@ export class Greenlet<T = unknown> extends Runnable {
       if (this._run === Greenlet.prototype._run || (fn !== undefined && fn !== null)) {
         checkFunction(`new ${new.target.name}()`, fn);
       }
-      this.#fn = null;
+      this.fn = null;
     } else {
-      this.#fn = fn;
+      this.fn = fn;
     }
-    this.#args = args.length === 0 ? NO_ARGUMENTS : args;
-    if (config.trackGreenletTree) {
-      const spawner = currentRunnable();
-      if (spawner instanceof Greenlet) this.#spawner = spawner.#asFamily();
-    }
-    if (config.spawningStackLimit > 0) this.#captureSpawningStack();
+    this.args = args.length === 0 ? NO_ARGUMENTS : args;
+    const spawner = config.trackGreenletTree ? currentRunnable() : null;
+    this.spawner = spawner instanceof Greenlet ? spawner.asFamily() : null;
+    if (config.spawningStackLimit > 0) this.captureSpawningStack();
+  }
+
+  private getDetails(): Details {
+    return (this.details ??= new Details());
   }
 
   /** What runs; for subclasses to override. Must not be called directly. */
   protected _run(...args: unknown[]): T {
-    const fn = this.#fn as ((...args: unknown[]) => T) | null;
-    return fn === null ? (undefined as T) : fn(...args);
+    const { fn } = this;
+    return typeof fn === 'function' ? (fn as (...args: unknown[]) => T)(...args) : (undefined as T);
   }
 
   // ---- starting
@@ -285,9 +290,9 @@ export class Greenlet<T = unknown> extends Runnable {
   start(): void {
     if (this.state !== State.New) return;
     requireHub();
-    this.#schedule();
-    if (spawnCallbacks.size > 0) this.#announce();
-    this.#enqueue();
+    this.schedule();
+    if (spawnCallbacks.size > 0) this.announce();
+    this.enqueue();
   }
 
   /** Schedules it to run after `ms`. Nothing happens if it was started or has ended. Never switches. */
@@ -295,30 +300,35 @@ export class Greenlet<T = unknown> extends Runnable {
     const delay = checkMilliseconds('startLater()', ms);
     if (this.state !== State.New) return;
     requireHub();
-    this.#schedule();
-    if (spawnCallbacks.size > 0) this.#announce();
-    this.#timer = new HubTimer({ expire: () => this.#enqueue() });
-    this.#timer.start(delay, true);
+    this.schedule();
+    if (spawnCallbacks.size > 0) this.announce();
+    const timer = new HubTimer({ expire: () => this.enqueue() });
+    this.getDetails().timer = timer;
+    timer.start(delay, true);
   }
 
-  #schedule(): void {
+  private schedule(): void {
     this.state = State.Scheduled;
     this.context = captureContext();
   }
 
-  #enqueue(): void {
-    this.#timer = null;
-    if (this.#stackSize === 0) enqueue(this);
-    else enqueueOn(this, this.#stackSize);
+  private enqueue(): void {
+    if (this.details === null || this.details.stackSize === 0) enqueue(this);
+    else enqueueOn(this, this.details.stackSize);
   }
 
-  #announce(): void {
+  private announce(): void {
     for (const callback of [...spawnCallbacks]) callback(this);
+  }
+
+  /** Marks it as made by `run`: its children begin trees of their own. @internal */
+  markAsMain(): void {
+    this.getDetails().isMain = true;
   }
 
   /** @internal */
   configure({ stackSize, name }: SpawnOptions): this {
-    if (stackSize !== undefined) this.#stackSize = checkStackSize('stackSize', stackSize);
+    if (stackSize !== undefined) this.getDetails().stackSize = checkStackSize('stackSize', stackSize);
     if (name !== undefined) this.name = name;
     return this;
   }
@@ -330,42 +340,37 @@ export class Greenlet<T = unknown> extends Runnable {
     if (this.state !== State.Scheduled) return;
     this.state = State.Running;
     enterStack(this, stackId);
-    let value: T | undefined;
-    let error: unknown;
+    let outcome: unknown;
     let failed = false;
     try {
-      value = this.#args.length === 0 ? this._run() : this._run(...this.#args);
-    } catch (thrown) {
+      outcome = this.args.length === 0 ? this._run() : this._run(...this.args);
+    } catch (error) {
       failed = true;
-      error = thrown;
+      outcome = error;
     }
     leaveStack(this);
-    this.#end(value, error, failed);
+    this.end(outcome, failed);
   }
 
-  #end(value: T | undefined, error: unknown, failed: boolean): void {
-    this.state = State.Ended;
-    if (failed && GreenletExit.is(error)) {
-      this.#result = error;
-    } else if (failed) {
-      this.#error = error;
-      this.#failed = true;
-    } else {
-      this.#result = value;
-    }
-    this.#label = describeFunction(this.#fn);
-    this.#fn = null;
-    this.#args = NO_ARGUMENTS;
+  private end(outcome: unknown, failed: boolean): void {
+    this.outcome = outcome;
+    this.state = failed && !GreenletExit.is(outcome) ? State.Failed : State.Ended;
+    this.fn = typeof this.fn === 'function' ? this.fn.name : null;
+    this.args = NO_ARGUMENTS;
     this.context = emptyContext;
-    if (this.#family !== null) this.#family.owner = new WeakRef(this);
-    const links = this.#links;
-    this.#links = null;
-    if (this.#failed && !this.#promised) getHub().report(this, error);
-    if (links !== null) for (const link of links) link.notify(this);
-    if (this.#ident >= 0) {
+    const { details } = this;
+    if (details !== null) this.endDetails(details);
+    if (this.state === State.Failed && details?.promised !== true) getHub().report(this, outcome);
+    if (this.links !== null) this.notifyLinks();
+  }
+
+  private endDetails(details: Details): void {
+    details.timer = null;
+    if (details.family !== null) details.family.owner = new WeakRef(this);
+    if (details.ident >= 0) {
       // The number is free again; a name made of it is kept.
-      this.#name ??= this.name;
-      idents.giveBack(this.#ident);
+      details.name ??= this.name;
+      idents.giveBack(details.ident);
     }
   }
 
@@ -378,27 +383,27 @@ export class Greenlet<T = unknown> extends Runnable {
 
   /** Whether it has ended. */
   get ready(): boolean {
-    return this.state === State.Ended;
+    return this.state >= State.Ended;
   }
 
   /** Whether it has ended: by its function, an error, or a kill before it began. */
   get dead(): boolean {
-    return this.state === State.Ended;
+    return this.state >= State.Ended;
   }
 
   /** Whether it has ended without an error; being killed counts as that. */
   get successful(): boolean {
-    return this.state === State.Ended && !this.#failed;
+    return this.state === State.Ended;
   }
 
   /** What its function returned; the `GreenletExit` if it was killed; `undefined` before that or if it failed. */
   get value(): T | GreenletExit | undefined {
-    return this.#result;
+    return this.state === State.Ended ? (this.outcome as T | GreenletExit) : undefined;
   }
 
   /** The error that ended it, or `undefined`. */
   get error(): unknown {
-    return this.#error;
+    return this.state === State.Failed ? this.outcome : undefined;
   }
 
   /** The hub it runs on. */
@@ -408,19 +413,20 @@ export class Greenlet<T = unknown> extends Runnable {
 
   /** A small number, unique among the greenlets of this hub that have asked for theirs; reused later. */
   get minimalIdent(): number {
-    if (this.#ident < 0) this.#ident = idents.take();
-    return this.#ident;
+    const details = this.getDetails();
+    if (details.ident < 0) details.ident = idents.take();
+    return details.ident;
   }
 
   /** A name for reports. May be assigned. */
   get name(): string {
-    return this.#name ?? `Greenlet-${this.minimalIdent}`;
+    return this.details?.name ?? `Greenlet-${this.minimalIdent}`;
   }
 
   set name(name: string) {
     if (typeof name !== 'string')
       throw new TypeError(`a greenlet's name must be a string, got ${typeof name}`);
-    this.#name = name;
+    this.getDetails().name = name;
   }
 
   /** The JavaScript stack that leads to where it is parked, one line a frame. Empty unless it has started. */
@@ -430,38 +436,41 @@ export class Greenlet<T = unknown> extends Runnable {
 
   // ---- the tree of who spawned whom
 
-  #asFamily(): Family {
-    return (this.#family ??= new Family(this, this.#spawner?.childLocals ?? {}, this.isMain));
+  private asFamily(): Family {
+    const details = this.getDetails();
+    return (details.family ??= new Family(this, this.spawner?.childLocals ?? {}, details.isMain));
   }
 
   /** The greenlet that made it; `undefined` if that was no greenlet, is gone, or `config.trackGreenletTree` is off. */
   get spawningGreenlet(): Greenlet<unknown> | undefined {
-    return this.#spawner?.greenlet;
+    return this.spawner?.greenlet;
   }
 
   /** An object that it shares with whoever spawned it and whom it spawns. Assign one to begin a tree of its own. */
   get spawnTreeLocals(): Record<PropertyKey, unknown> | undefined {
-    return config.trackGreenletTree ? this.#asFamily().locals : undefined;
+    return config.trackGreenletTree ? this.asFamily().locals : undefined;
   }
 
   set spawnTreeLocals(locals: Record<PropertyKey, unknown> | undefined) {
     if (typeof locals !== 'object' || locals === null) {
       throw new TypeError(`spawnTreeLocals must be an object, got ${typeof locals}`);
     }
-    this.#family = new Family(this, locals, this.isMain);
+    const details = this.getDetails();
+    details.family = new Family(this, locals, details.isMain);
   }
 
-  #captureSpawningStack(): void {
+  private captureSpawningStack(): void {
     const limit = Error.stackTraceLimit;
     Error.stackTraceLimit = config.spawningStackLimit;
-    this.#spawningStack = {};
-    Error.captureStackTrace(this.#spawningStack, this.constructor as () => void);
+    const holder: { stack?: string } = {};
+    Error.captureStackTrace(holder, this.constructor as () => void);
     Error.stackTraceLimit = limit;
+    this.getDetails().spawningStack = holder;
   }
 
   /** Where it was made, one line a frame. Kept only while `config.spawningStackLimit` is not 0. */
   get spawningStack(): string {
-    const text = this.#spawningStack?.stack ?? '';
+    const text = this.details?.spawningStack?.stack ?? '';
     return text.slice(text.indexOf('\n') + 1);
   }
 
@@ -474,13 +483,13 @@ export class Greenlet<T = unknown> extends Runnable {
    * @throws {InvalidSwitchError} if a greenlet joins itself
    */
   join(limits?: Limits): void {
-    this.#waitForEnd('join()', limits);
+    this.waitForEnd('join()', limits);
   }
 
   /** Waits; `false` on timeout. */
-  #waitForEnd(call: string, limits: Limits): boolean {
+  private waitForEnd(call: string, limits: Limits): boolean {
     const checked = checkLimits(call, limits);
-    if (this.state === State.Ended) return true;
+    if (this.state >= State.Ended) return true;
     const waiting = currentRunnable();
     if (waiting === (this as Runnable)) {
       throw new InvalidSwitchError(`${call}: ${String(this)} would wait for its own end`);
@@ -492,7 +501,7 @@ export class Greenlet<T = unknown> extends Runnable {
       );
     }
     const joiner = new Joiner(waiting, this);
-    (this.#links ??= []).push(joiner);
+    (this.links ??= []).push(joiner);
     return parkWithin(call, joiner, checked);
   }
 
@@ -504,9 +513,9 @@ export class Greenlet<T = unknown> extends Runnable {
    * @throws {Timeout} if the time is up first
    */
   get(limits?: Limits): T {
-    if (!this.#waitForEnd('get()', limits)) throw expired(checkLimits('get()', limits));
-    if (this.#failed) throw this.#error;
-    return this.#result as T;
+    if (!this.waitForEnd('get()', limits)) throw expired(checkLimits('get()', limits));
+    if (this.state === State.Failed) throw this.outcome;
+    return this.outcome as T;
   }
 
   /** Lets async code `await` it: resolves with its value, rejects with its error. */
@@ -514,32 +523,19 @@ export class Greenlet<T = unknown> extends Runnable {
     onFulfilled?: ((value: T) => R1 | PromiseLike<R1>) | null,
     onRejected?: ((error: unknown) => R2 | PromiseLike<R2>) | null,
   ): Promise<R1 | R2> {
-    this.#promised = true;
+    this.getDetails().promised = true;
     const settled = new Promise<T>((resolve, reject) => {
       const settle = (): void => {
         // Not `resolve(value)` alone: a value that is a promise is waited for, as everywhere.
-        if (this.#failed) reject(this.#error as Error);
-        else resolve(this.#result as T);
+        if (this.state === State.Failed) reject(this.outcome as Error);
+        else resolve(this.outcome as T);
       };
-      if (this.ready) settle();
-      else this.#addLink({ callback: null, notify: settle });
+      this.addLink({ callback: null, notify: settle });
     });
     return settled.then(onFulfilled, onRejected);
   }
 
   // ---- links
-
-  #addLink(link: LinkEntry): void {
-    if (this.state === State.Ended) link.notify(this);
-    else (this.#links ??= []).push(link);
-  }
-
-  /** @internal */
-  removeLink(link: LinkEntry): void {
-    const links = this.#links;
-    const index = links?.indexOf(link) ?? -1;
-    if (links !== null && index >= 0) links.splice(index, 1);
-  }
 
   /**
    * Calls `callback` with this greenlet when it has ended, in the hub: it must not block. If it has ended already, soon.
@@ -547,41 +543,41 @@ export class Greenlet<T = unknown> extends Runnable {
    */
   rawlink(callback: Link<this>): void {
     checkFunction('rawlink()', callback);
-    this.#addLink(new RawLink(callback as Link));
+    this.addLink(new RawLink(callback as Link));
   }
 
   /** As {@link rawlink}, in a greenlet of its own, so it may block. Any object with a callable side will do. */
   link(callback: Link<this>): void {
     checkFunction('link()', callback);
-    this.#addLink(new SpawningLink(callback as Link, LinkKind.Any));
+    this.addLink(new SpawningLink(callback as Link, LinkKind.Any));
   }
 
   /** As {@link link}, only if the greenlet ends without an error. */
   linkValue(callback: Link<this>): void {
     checkFunction('linkValue()', callback);
-    this.#addLink(new SpawningLink(callback as Link, LinkKind.Value));
+    this.addLink(new SpawningLink(callback as Link, LinkKind.Value));
   }
 
   /** As {@link link}, only if the greenlet ends by an error. */
   linkException(callback: Link<this>): void {
     checkFunction('linkException()', callback);
-    this.#addLink(new SpawningLink(callback as Link, LinkKind.Exception));
+    this.addLink(new SpawningLink(callback as Link, LinkKind.Exception));
   }
 
   /** Removes the first link made with `callback`, of whichever kind. An unknown one is no error. */
   unlink(callback: Link<this>): void {
-    const link = this.#links?.find((entry) => entry.callback === callback);
+    const link = this.links?.find((entry) => entry.callback === callback);
     if (link !== undefined) this.removeLink(link);
   }
 
   /** Removes all links made with callbacks. Greenlets that join it go on waiting. */
   unlinkAll(): void {
-    if (this.#links !== null) this.#links = this.#links.filter((entry) => entry.callback === null);
+    if (this.links !== null) this.links = this.links.filter((entry) => entry.callback === null);
   }
 
   /** Whether somebody is told when it ends. */
   hasLinks(): boolean {
-    return this.#links !== null && this.#links.length > 0;
+    return this.links !== null && this.links.length > 0;
   }
 
   // ---- ending it
@@ -596,7 +592,7 @@ export class Greenlet<T = unknown> extends Runnable {
   kill(error?: KillError, limits?: Limits): void {
     const checked = checkLimits('kill()', limits);
     const thrown = toError('kill()', error);
-    if (this.state === State.Ended) return;
+    if (this.state >= State.Ended) return;
     const caller = currentRunnable();
     if (caller === null && !isImmediate(checked) && this.state === State.Running) {
       throw new BlockingSwitchOutError(
@@ -604,7 +600,7 @@ export class Greenlet<T = unknown> extends Runnable {
       );
     }
     this.interrupt(thrown, false);
-    if (!isImmediate(checked)) this.#waitForEnd('kill()', limits);
+    if (!isImmediate(checked)) this.waitForEnd('kill()', limits);
   }
 
   /**
@@ -613,7 +609,7 @@ export class Greenlet<T = unknown> extends Runnable {
    */
   throw(error?: KillError): void {
     const thrown = toError('throw()', error);
-    if (this.state !== State.Ended) this.interrupt(thrown, true);
+    if (!this.dead) this.interrupt(thrown, true);
   }
 
   /** @internal */
@@ -621,28 +617,27 @@ export class Greenlet<T = unknown> extends Runnable {
     if (this.state === State.Running) {
       if (currentRunnable() === (this as Runnable)) throw error;
       interrupt(this, error, next);
-    } else if (this.state !== State.Ended) {
-      this.#timer?.cancel();
-      this.#timer = null;
-      this.#end(undefined, error, true);
+    } else if (!this.dead) {
+      this.details?.timer?.cancel();
+      this.end(error, true);
     }
   }
 
   // ---- looking at it
 
   /** `<Greenlet "name": fn(args)>`; subclasses may override it. */
-  override describe(): string {
-    const label = this.#fn === null ? this.#label : describeFunction(this.#fn);
-    const call = label === '' ? '' : `: ${label}(${describeArguments(this.#args)})`;
+  describe(): string {
+    const { fn } = this;
+    const call = fn === null ? '' : `: ${describeFunction(fn)}(${describeArguments(this.args)})`;
     return `<${this.constructor.name} "${this.name}"${call}>`;
   }
 
   /** As {@link describe}, with what it is doing. */
   override toString(): string {
-    return `${this.describe().slice(0, -1)} ${this.#describeState()}>`;
+    return `${this.describe().slice(0, -1)} ${this.describeState()}>`;
   }
 
-  #describeState(): string {
+  private describeState(): string {
     switch (this.state) {
       case State.New:
         return 'not started';
@@ -652,9 +647,9 @@ export class Greenlet<T = unknown> extends Runnable {
         if (currentRunnable() === (this as Runnable)) return 'running';
         return this.wait === null ? 'ready' : `parked in ${this.wait.describe()}`;
       case State.Ended:
-        if (this.#failed)
-          return `failed with ${types.isNativeError(this.#error) ? this.#error.name : 'an error'}`;
-        return GreenletExit.is(this.#result) ? 'killed' : 'ended';
+        return GreenletExit.is(this.outcome) ? 'killed' : 'ended';
+      case State.Failed:
+        return `failed with ${this.outcome instanceof Error ? this.outcome.name : 'an error'}`;
     }
   }
 
@@ -674,14 +669,14 @@ export class Greenlet<T = unknown> extends Runnable {
 export class RawGreenlet extends Runnable {
   /** @internal */
   state: State = State.Scheduled;
-  #fn: ((...args: never[]) => unknown) | null;
-  #args: readonly unknown[];
+  private fn: ((...args: never[]) => unknown) | string;
+  private args: readonly unknown[];
 
   /** @internal */
   constructor(fn: (...args: never[]) => unknown, args: readonly unknown[]) {
     super();
-    this.#fn = fn;
-    this.#args = args;
+    this.fn = fn;
+    this.args = args;
     this.context = captureContext();
   }
 
@@ -690,18 +685,25 @@ export class RawGreenlet extends Runnable {
     if (this.state !== State.Scheduled) return;
     this.state = State.Running;
     enterStack(this, stackId);
-    let failure: { error: unknown } | null = null;
+    let failed = false;
+    let thrown: unknown;
     try {
-      Reflect.apply(this.#fn as (...args: never[]) => unknown, undefined, this.#args as unknown[]);
+      Reflect.apply(this.fn as (...args: never[]) => unknown, undefined, this.args as unknown[]);
     } catch (error) {
-      failure = { error };
+      failed = true;
+      thrown = error;
     }
     leaveStack(this);
+    this.end(failed, thrown);
+  }
+
+  private end(failed: boolean, error: unknown): void {
     this.state = State.Ended;
     this.context = emptyContext;
-    if (failure !== null) getHub().report(this, failure.error);
-    this.#fn = null;
-    this.#args = NO_ARGUMENTS;
+    this.fn = typeof this.fn === 'function' ? this.fn.name : this.fn;
+    this.args = NO_ARGUMENTS;
+    if (failed && !GreenletExit.is(error)) getHub().report(this, error);
+    if (this.links !== null) this.notifyLinks();
   }
 
   /** Whether it has ended. */
@@ -722,13 +724,13 @@ export class RawGreenlet extends Runnable {
   /** Throws `error` in it, where it is parked or parks next. Does not wait. */
   kill(error?: KillError): void {
     const thrown = toError('kill()', error);
-    if (this.state !== State.Ended) this.interrupt(thrown, false);
+    if (!this.dead) this.interrupt(thrown, false);
   }
 
   /** As {@link kill}, before anything else that is ready runs. */
   throw(error?: KillError): void {
     const thrown = toError('throw()', error);
-    if (this.state !== State.Ended) this.interrupt(thrown, true);
+    if (!this.dead) this.interrupt(thrown, true);
   }
 
   /** @internal */
@@ -737,15 +739,12 @@ export class RawGreenlet extends Runnable {
       if (currentRunnable() === (this as Runnable)) throw error;
       interrupt(this, error, next);
     } else {
-      this.state = State.Ended;
-      this.#fn = null;
-      this.#args = NO_ARGUMENTS;
-      if (!GreenletExit.is(error)) getHub().report(this, error);
+      this.end(true, error);
     }
   }
 
-  override describe(): string {
-    return `<RawGreenlet ${describeFunction(this.#fn)}(${describeArguments(this.#args)})>`;
+  describe(): string {
+    return `<RawGreenlet ${describeFunction(this.fn)}(${describeArguments(this.args)})>`;
   }
 
   override toString(): string {

@@ -50,6 +50,27 @@ interface Interruption {
   readonly sender: object | null;
 }
 
+/** Told when a greenlet ends. */
+export interface LinkEntry {
+  /** What was passed by the user, to find it again; `null` for waiting greenlets. */
+  readonly callback: unknown;
+  notify(greenlet: Runnable): void;
+}
+
+/** What few greenlets have at any time, apart from the others so that each parks fast and stays small. */
+class Trouble {
+  /** The error that ends its current wait. */
+  interruption: Interruption | null = null;
+  /** Errors that came while it was not parked, or was shielded: for its next parks. */
+  readonly pending: Interruption[] = [];
+  /** How many `shield` calls it is in. */
+  shields = 0;
+  /** How many `WebAssembly.promising` calls it is in, synchronously. */
+  promisingCalls = 0;
+  /** The kill that was thrown in it last, until it parks again. */
+  survivedKill: unknown = undefined;
+}
+
 /** Whatever runs on a stack and can park there: greenlets and raw greenlets. */
 export abstract class Runnable {
   /** The number of the stack it runs on; −1 while it has none. @internal */
@@ -58,23 +79,39 @@ export abstract class Runnable {
   context: Context = emptyContext;
   /** What it is parked on; `null` while it runs or is ready. @internal */
   wait: Wait | null = null;
-  /** The error that ends its current wait. @internal */
-  interruption: Interruption | null = null;
-  /** Errors that came while it was not parked, or was shielded: for its next parks. @internal */
-  pending: Interruption[] | null = null;
-  /** How many `shield` calls it is in. @internal */
-  shields = 0;
-  /** How many `WebAssembly.promising` calls it is in, synchronously. @internal */
-  promisingCalls = 0;
-  /** The kill that was thrown in it last, if it has parked since then or may yet. @internal */
-  survivedKill: unknown = undefined;
+  /** Whatever is on its way to it. @internal */
+  trouble: Trouble | null = null;
+  /** Who is told when it ends. @internal */
+  links: LinkEntry[] | null = null;
 
   /** Runs it on the stack of a runner. Never throws. @internal */
   abstract begin(stackId: number): void;
 
+  /** Whether it has ended. */
+  abstract get dead(): boolean;
+
   /** Names it in reports, without what it is doing. */
-  describe(): string {
-    return `<${this.constructor.name}>`;
+  abstract describe(): string;
+
+  /** Tells `link` when it has ended; at once if it has. @internal */
+  addLink(link: LinkEntry): void {
+    if (this.dead) link.notify(this);
+    else (this.links ??= []).push(link);
+  }
+
+  /** @internal */
+  removeLink(link: LinkEntry): void {
+    const { links } = this;
+    const index = links === null ? -1 : links.indexOf(link);
+    if (links !== null && index >= 0) links.splice(index, 1);
+  }
+
+  /** @internal */
+  notifyLinks(): void {
+    const { links } = this;
+    if (links === null) return;
+    this.links = null;
+    for (let index = 0; index < links.length; index++) (links[index] as LinkEntry).notify(this);
   }
 }
 
@@ -189,7 +226,7 @@ export function enterStack(runnable: Runnable, stackId: number): void {
 export function leaveStack(runnable: Runnable): void {
   running[runnable.stackId] = undefined;
   runnable.stackId = -1;
-  runnable.pending = null;
+  runnable.trouble = null;
   current = null;
 }
 
@@ -280,6 +317,12 @@ function findShutdownList(): void {
 function selfTest(): void {
   const steps: string[] = [];
   const probe = new (class extends Runnable {
+    readonly dead = false;
+
+    describe(): string {
+      return 'the self-test';
+    }
+
     begin(stackId: number): void {
       enterStack(this, stackId);
       steps.push('entered');
@@ -311,9 +354,17 @@ function selfTest(): void {
 
 // ---- scheduling
 
+/** What has to be done before the first greenlet of this thread, and need not be if there is none. */
+const beforeFirst: Array<() => void> = [() => followGreenlets(() => current !== null)];
+
+/** Adds to what is done before the first greenlet of this thread. */
+export function onFirstGreenlet(prepareThread: () => void): void {
+  beforeFirst.push(prepareThread);
+}
+
 function follow(): void {
   following = true;
-  followGreenlets(() => current !== null);
+  for (const prepareThread of beforeFirst) prepareThread();
 }
 
 /** Puts a greenlet at the end of what is ready. */
@@ -377,11 +428,15 @@ export class HubTimer {
   }
 }
 
+function expireEntry(entry: Expirable): void {
+  entry.expire();
+}
+
 function fireTimer(slot: number): void {
   const entry = timerEntries[slot];
   timerEntries[slot] = null;
   freeSlots.push(slot);
-  if (entry) runInHub(() => entry.expire(), []);
+  if (entry) runInHub(expireEntry, [entry]);
 }
 
 // ---- parking
@@ -391,38 +446,43 @@ const NONE: Interruption = { error: undefined, sender: null };
 /** Before a call that may park: refuses where that is impossible, and throws what is due. */
 function prepare(greenlet: Runnable, wait: Wait): void {
   if (destroyed) throw new HubDestroyed();
-  if (greenlet.promisingCalls > 0) {
-    throw new BlockingSwitchOutError(
-      `parking in ${wait.describe()} is not possible in the synchronous part of a WebAssembly.promising call: V8 would ` +
-        'crash. Use an ordinary export of the module, whose imports may block a greenlet as they are.',
-    );
-  }
-  if (greenlet.pending !== null && greenlet.shields === 0) {
-    const { error } = greenlet.pending.shift() ?? NONE;
-    if (greenlet.pending.length === 0) greenlet.pending = null;
-    wait.cancel();
-    throw noteThrown(greenlet, error);
-  }
   if (!isParkSafe()) {
     throw new BlockingSwitchOutError(
       `parking in ${wait.describe()} is not possible here: the greenlet is inside an async scope that was opened by ` +
         'native code, which cannot be left in the middle.',
     );
   }
-  if (greenlet.survivedKill !== undefined) reportSurvivor(greenlet);
+  if (greenlet.trouble !== null) faceTrouble(greenlet, greenlet.trouble, wait);
+}
+
+function faceTrouble(greenlet: Runnable, trouble: Trouble, wait: Wait): void {
+  if (trouble.promisingCalls > 0) {
+    throw new BlockingSwitchOutError(
+      `parking in ${wait.describe()} is not possible in the synchronous part of a WebAssembly.promising call: V8 would ` +
+        'crash. Use an ordinary export of the module, whose imports may block a greenlet as they are.',
+    );
+  }
+  const next = trouble.shields === 0 ? trouble.pending.shift() : undefined;
+  if (next !== undefined) {
+    wait.cancel();
+    throw noteThrown(greenlet, next.error);
+  }
+  if (trouble.survivedKill !== undefined) {
+    const error = trouble.survivedKill;
+    trouble.survivedKill = undefined;
+    hub.emit('killIgnored', greenlet, error);
+  }
+}
+
+function troubleOf(greenlet: Runnable): Trouble {
+  return (greenlet.trouble ??= new Trouble());
 }
 
 function noteThrown(greenlet: Runnable, error: unknown): unknown {
-  if (GreenletExit.is(error)) greenlet.survivedKill = error;
+  if (GreenletExit.is(error)) troubleOf(greenlet).survivedKill = error;
   // Made by whoever kills, or long ago: what helps is where the greenlet was parked.
   if (error instanceof GreenstackError) Error.captureStackTrace(error, noteThrown);
   return error;
-}
-
-function reportSurvivor(greenlet: Runnable): void {
-  const error = greenlet.survivedKill;
-  greenlet.survivedKill = undefined;
-  hub.emit('killIgnored', greenlet, error);
 }
 
 /**
@@ -445,8 +505,9 @@ export function afterNative(greenlet: Runnable, saved: Context): void {
 
 /** Throws the error that has ended the greenlet's call. */
 export function throwInterruption(greenlet: Runnable): never {
-  const { error } = greenlet.interruption ?? NONE;
-  greenlet.interruption = null;
+  const trouble = troubleOf(greenlet);
+  const { error } = trouble.interruption ?? NONE;
+  trouble.interruption = null;
   throw noteThrown(greenlet, error);
 }
 
@@ -468,7 +529,7 @@ export function park(call: string, wait: Wait, timeoutMs = -1, referenced = true
   const cause = timeoutMs < 0 ? native.park() : native.parkFor(timeoutMs, referenced);
   current = greenlet;
   restoreContext(saved);
-  if (cause === Cause.Woken) return true;
+  if (cause === undefined) return true;
   if (cause === Cause.Interrupted) throwInterruption(greenlet);
   greenlet.wait = null;
   wait.cancel();
@@ -477,17 +538,18 @@ export function park(call: string, wait: Wait, timeoutMs = -1, referenced = true
 
 const yielding = plainWait('sleep(0)');
 
-/** Lets everybody else who is ready run first. */
+/**
+ * Lets everybody else who is ready run first. The greenlet is not parked but ready meanwhile: an error that comes is
+ * thrown when it goes on.
+ */
 export function yieldNow(call: string): void {
   const greenlet = requireGreenlet(call);
   prepare(greenlet, yielding);
-  greenlet.wait = yielding;
   const saved = saveContext();
-  const cause = native.yieldNow();
+  native.yieldNow();
   current = greenlet;
-  greenlet.wait = null;
   restoreContext(saved);
-  if (cause === Cause.Interrupted) throwInterruption(greenlet);
+  if (greenlet.trouble !== null) faceTrouble(greenlet, greenlet.trouble, yielding);
 }
 
 /** Makes a greenlet ready that is parked by {@link park}. `false` if it is not parked any more. */
@@ -511,21 +573,28 @@ export function interrupt(
   sender: object | null = null,
 ): void {
   const { wait } = greenlet;
-  if (wait !== null && greenlet.shields === 0 && greenlet.interruption === null) {
+  const trouble = troubleOf(greenlet);
+  if (wait !== null && trouble.shields === 0 && trouble.interruption === null) {
     greenlet.wait = null;
-    greenlet.interruption = { error, sender };
+    trouble.interruption = { error, sender };
     wait.cancel();
     native.interrupt(greenlet.stackId, next);
   } else {
-    (greenlet.pending ??= []).push({ error, sender });
+    trouble.pending.push({ error, sender });
   }
 }
 
 /** Takes back what `sender` has sent and the greenlet has not got yet. */
 export function withdraw(greenlet: Runnable, sender: object): void {
-  if (greenlet.pending === null) return;
-  const rest = greenlet.pending.filter((interruption) => interruption.sender !== sender);
-  greenlet.pending = rest.length === 0 ? null : rest;
+  if (greenlet.trouble === null) return;
+  const { pending } = greenlet.trouble;
+  const index = pending.findIndex((interruption) => interruption.sender === sender);
+  if (index >= 0) pending.splice(index, 1);
+}
+
+/** Marks the greenlet that calls as inside (1) or outside (−1) the synchronous part of a `WebAssembly.promising` call. */
+export function notePromisingCall(greenlet: Runnable, change: 1 | -1): void {
+  troubleOf(greenlet).promisingCalls += change;
 }
 
 /**
@@ -537,11 +606,12 @@ export function withdraw(greenlet: Runnable, sender: object): void {
 export function shield<T>(fn: () => T): T {
   checkFunction('shield()', fn);
   const greenlet = requireGreenlet('shield()');
-  greenlet.shields++;
+  const trouble = troubleOf(greenlet);
+  trouble.shields++;
   try {
     return fn();
   } finally {
-    greenlet.shields--;
+    trouble.shields--;
   }
 }
 

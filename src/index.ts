@@ -1,12 +1,15 @@
 /** Greenlets for Node: everything that `import … from 'greenstack'` offers, and no logic. */
 import { setFlagsFromString } from 'node:v8';
 
+import { allowParkingInJoin } from './array-join.js';
 import { config } from './config.js';
+import { onFirstGreenlet } from './hub.js';
 import { guardJspi } from './jspi.js';
 
 // V8 aborts when it collects WebAssembly code while stacks are archived.
 setFlagsFromString('--no-wasm-code-gc');
 guardJspi();
+onFirstGreenlet(allowParkingInJoin);
 
 /** How long greenlets may run, in ms, before Node's own callbacks get their turn. gevent: `getswitchinterval`. */
 export function getSwitchInterval(): number {

@@ -8,7 +8,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 
-import { currentRunnable } from './hub.js';
+import { currentRunnable, notePromisingCall } from './hub.js';
 
 interface JspiNamespace {
   promising?: (fn: (...args: never[]) => unknown) => (...args: unknown[]) => Promise<unknown>;
@@ -42,11 +42,11 @@ export function guardJspi(): void {
     return (...args) => {
       const greenlet = currentRunnable();
       if (greenlet === null) return inner(...args);
-      greenlet.promisingCalls++;
+      notePromisingCall(greenlet, 1);
       try {
         return inner(...args);
       } finally {
-        greenlet.promisingCalls--;
+        notePromisingCall(greenlet, -1);
       }
     };
   };

@@ -101,5 +101,7 @@ export function parkWithin(call: string, wait: Wait, limits: CheckedLimits): boo
 
 /** What to throw when the limits' own time has passed. */
 export function expired(limits: CheckedLimits): Timeout {
-  return limits.limit ?? new Timeout(limits.timeout);
+  const error = limits.limit ?? new Timeout(limits.timeout);
+  Error.captureStackTrace(error, expired);
+  return error;
 }

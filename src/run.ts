@@ -161,7 +161,7 @@ export function run<T>(main: () => T | PromiseLike<T>, options: RunOptions = {})
   const greenlet = new Greenlet<T | PromiseLike<T>>(main).configure(
     stackSize === undefined ? { name } : { name, stackSize },
   );
-  greenlet.isMain = true;
+  greenlet.markAsMain();
   const guard = signals && isMainThread() ? new SignalGuard(greenlet) : null;
   mains.push(greenlet);
   const settled = greenlet.then();

@@ -1,7 +1,7 @@
 /** `Timeout`: an error that is thrown in a greenlet after some time, wherever it is parked then. */
 import { checkFunction } from './checks.js';
-import { GreenstackError } from './errors.js';
-import { HubTimer, interrupt, requireGreenlet, type Runnable, withdraw } from './hub.js';
+import { GreenstackError, UnthrownError } from './errors.js';
+import { type Expirable, HubTimer, interrupt, requireGreenlet, type Runnable, withdraw } from './hub.js';
 
 /** What a {@link Timeout} throws: itself (nothing, `false` or a text for its message), an error, or a new one of a class. */
 export type TimeoutError = Error | (new () => Error) | string | false | null | undefined;
@@ -50,7 +50,7 @@ function describe(ms: number | null, error: TimeoutError): string {
  * using timeout = Timeout.startNew(1000);
  * const page = download(url);
  */
-export class Timeout extends GreenstackError {
+export class Timeout extends UnthrownError implements Expirable {
   /** How long, in ms; `null`: for ever. */
   readonly ms: number | null;
   /** What it throws in its own place. `false`: itself, and {@link run} swallows it. */
@@ -69,7 +69,7 @@ export class Timeout extends GreenstackError {
   constructor(ms?: number | null, error?: TimeoutError, { ref = true }: { ref?: boolean } = {}) {
     const duration = checkDuration(ms);
     checkError(error);
-    super('ERR_GREENSTACK_TIMEOUT', describe(duration, error));
+    super();
     this.ms = duration;
     this.error = error;
     this.#referenced = ref;
@@ -77,6 +77,17 @@ export class Timeout extends GreenstackError {
 
   static {
     Object.defineProperty(this.prototype, 'name', { value: 'Timeout', configurable: true, writable: true });
+    Object.defineProperty(this.prototype, 'code', { value: 'ERR_GREENSTACK_TIMEOUT', configurable: true });
+    // Made when somebody reads it: most timeouts are cancelled.
+    Object.defineProperty(this.prototype, 'message', {
+      configurable: true,
+      get(this: Timeout) {
+        return describe(this.ms, this.error);
+      },
+      set(this: Timeout, value: unknown) {
+        Object.defineProperty(this, 'message', { value, configurable: true, writable: true });
+      },
+    });
   }
 
   /**
@@ -119,7 +130,7 @@ export class Timeout extends GreenstackError {
     }
     this.#greenlet = requireGreenlet('Timeout.start()');
     if (this.ms === null || this.ms === Infinity) return;
-    this.#timer ??= new HubTimer({ expire: () => this.onExpiration() });
+    this.#timer ??= new HubTimer(this);
     this.#timer.start(Math.max(0, this.ms), this.#referenced);
   }
 
@@ -158,6 +169,11 @@ export class Timeout extends GreenstackError {
     } finally {
       this.cancel();
     }
+  }
+
+  /** @internal */
+  expire(): void {
+    this.onExpiration();
   }
 
   /** Called in the hub when the time is up; subclasses may do more. */

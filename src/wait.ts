@@ -6,12 +6,13 @@ import {
   currentRunnable,
   getHub,
   requireGreenlet,
+  type LinkEntry,
   type Runnable,
   runCallback,
   type Wait,
   wake,
 } from './hub.js';
-import { InvalidSwitchError } from './errors.js';
+import { ConcurrentObjectUseError, InvalidSwitchError } from './errors.js';
 import { type CheckedLimits, checkLimits, isImmediate, parkWithin } from './limits.js';
 import { Timeout } from './timeout.js';
 
@@ -51,7 +52,16 @@ function isWaitable(object: object): object is Waitable {
 }
 
 function sourceOf(call: string, object: WaitableLike): Source {
-  if (object instanceof RawGreenlet) return { object, subscribe: (notify) => watchRaw(object, notify) };
+  if (object instanceof RawGreenlet || object instanceof Greenlet) {
+    return {
+      object,
+      subscribe(notify) {
+        const link = { callback: null, notify };
+        object.addLink(link);
+        return () => object.removeLink(link);
+      },
+    };
+  }
   if (object instanceof AbortSignal) {
     return {
       object,
@@ -95,17 +105,6 @@ function sourceOf(call: string, object: WaitableLike): Source {
   );
 }
 
-/** Raw greenlets have no links: they are asked after each turn of the event loop. */
-function watchRaw(greenlet: RawGreenlet, notify: () => void): () => void {
-  let immediate: NodeJS.Immediate | undefined;
-  const look = (): void => {
-    if (greenlet.dead) notify();
-    else immediate = setImmediate(look);
-  };
-  immediate = setImmediate(look);
-  return () => clearImmediate(immediate);
-}
-
 function checkCount(call: string, count: unknown, most: number): number {
   if (count === undefined || count === null) return most;
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 0) {
@@ -131,6 +130,7 @@ class Remaining {
 /** The objects that have become ready, in that order, each once. */
 class Arrivals implements Wait {
   readonly #arrived: WaitableLike[] = [];
+  #taken = 0;
   readonly #missing = new Set<WaitableLike>();
   readonly #subscriptions: Array<() => void> = [];
   #waiting: Runnable | null = null;
@@ -156,17 +156,22 @@ class Arrivals implements Wait {
 
   /** The next one, or `undefined` when the limits are used up. */
   next(limits: CheckedLimits): WaitableLike | undefined {
-    while (this.#arrived.length === 0) {
+    while (this.#taken === this.#arrived.length) {
       if (isImmediate(limits)) {
         this.#takeReady();
-        return this.#arrived.shift();
+        return this.#arrived[this.#taken++];
+      }
+      if (this.#waiting !== null) {
+        throw new ConcurrentObjectUseError(
+          `${this.call}: another greenlet waits for its next object already`,
+        );
       }
       this.#waiting = requireGreenlet(this.call);
       const woken = parkWithin(this.call, this, limits);
       this.#waiting = null;
       if (!woken) return undefined;
     }
-    return this.#arrived.shift();
+    return this.#arrived[this.#taken++];
   }
 
   /** Without waiting, only what says that it is ready can be told. */
@@ -215,7 +220,7 @@ class Iwait<T extends WaitableLike> implements DisposableIterator<T> {
     try {
       object = this.#arrivals.next(this.#remaining.limitsNow);
     } catch (error) {
-      this.return();
+      if (!(error instanceof ConcurrentObjectUseError)) this.return();
       throw error;
     }
     if (object === undefined) return this.return();
@@ -295,13 +300,62 @@ export function joinAll<G extends Greenlet<never> | Greenlet<unknown> | RawGreen
   if (currentRunnable() !== null && list.includes(currentRunnable() as G)) {
     throw new InvalidSwitchError('joinAll(): a greenlet cannot wait for its own end');
   }
-  const done: G[] = [];
-  for (const greenlet of new Iwait('joinAll()', list as Array<Greenlet<unknown>>, options)) {
-    if (options.raiseError === true && greenlet instanceof Greenlet && !greenlet.successful)
-      throw greenlet.error;
-    done.push(greenlet as G);
+  const limits = checkLimits('joinAll()', { timeout: options.timeout, signal: options.signal });
+  const unique = new Set<Runnable>(list);
+  const count = checkCount('joinAll()', options.count, unique.size);
+  const join = new JoinAll(count, options.raiseError === true);
+  join.waitFor(unique, limits);
+  return join.done as unknown as G[];
+}
+
+/** One greenlet waits until several others have ended. */
+class JoinAll implements LinkEntry, Wait {
+  readonly callback = null;
+  readonly done: Runnable[] = [];
+  #greenlets = new Set<Runnable>();
+  #waiting: Runnable | null = null;
+  #failure: Greenlet<unknown> | null = null;
+
+  constructor(
+    private readonly count: number,
+    private readonly raiseError: boolean,
+  ) {}
+
+  /** Parks until enough have ended or the limits are used up; throws the first error if that is asked for. */
+  waitFor(greenlets: Set<Runnable>, limits: CheckedLimits): void {
+    if (this.count === 0) return;
+    this.#greenlets = greenlets;
+    for (const greenlet of greenlets) greenlet.addLink(this);
+    try {
+      if (!this.#isOver && !isImmediate(limits)) {
+        this.#waiting = requireGreenlet('joinAll()');
+        parkWithin('joinAll()', this, limits);
+      }
+    } finally {
+      this.#waiting = null;
+      if (this.done.length < greenlets.size) this.cancel();
+    }
+    if (this.#failure !== null) throw this.#failure.error;
   }
-  return done;
+
+  get #isOver(): boolean {
+    return this.done.length === this.count || this.#failure !== null;
+  }
+
+  notify(greenlet: Runnable): void {
+    if (this.#isOver) return;
+    this.done.push(greenlet);
+    if (this.raiseError && greenlet instanceof Greenlet && !greenlet.successful) this.#failure = greenlet;
+    if (this.#isOver && this.#waiting !== null) wake(this.#waiting);
+  }
+
+  cancel(): void {
+    for (const greenlet of this.#greenlets) greenlet.removeLink(this);
+  }
+
+  describe(): string {
+    return 'joinAll()';
+  }
 }
 
 /** Options of {@link killAll}. */
@@ -344,5 +398,7 @@ export function killAll(
 function survivors(ms: number, alive: Array<Greenlet<unknown> | RawGreenlet>): Timeout {
   const shown = alive.slice(0, 10).map(String).join(', ');
   const more = alive.length > 10 ? ` and ${alive.length - 10} more` : '';
-  return new Timeout(ms, `still alive after being killed: ${shown}${more}`);
+  const error = new Timeout(ms, `still alive after being killed: ${shown}${more}`);
+  Error.captureStackTrace(error, killAll);
+  return error;
 }

@@ -12,7 +12,18 @@ import { createServer as createTcpServer, type AddressInfo, type Server } from '
 import { promisify } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { gunzip, gzip } from 'node:zlib';
-import { getHub, Greenlet, GreenletExit, joinAll, killAll, run, sleep, spawn, Timeout, waitFor } from 'greenstack';
+import {
+  getHub,
+  Greenlet,
+  GreenletExit,
+  joinAll,
+  killAll,
+  run,
+  sleep,
+  spawn,
+  Timeout,
+  waitFor,
+} from 'greenstack';
 import { createConnection } from 'greenstack/socket';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -80,7 +91,10 @@ const tasks: Record<string, Task> = {
         sleep(0);
       }
     } catch (error) {
-      expect('error', (error as Error).message === `error ${id}` && String((error as Error).stack).includes('error'));
+      expect(
+        'error',
+        (error as Error).message === `error ${id}` && String((error as Error).stack).includes('error'),
+      );
     }
   },
   regexp(id) {
@@ -144,10 +158,20 @@ const tasks: Record<string, Task> = {
     const text = JSON.stringify({
       toJSON() {
         sleep(0);
-        return { id, nested: { get value() { sleep(0); return id; } } };
+        return {
+          id,
+          nested: {
+            get value() {
+              sleep(0);
+              return id;
+            },
+          },
+        };
       },
     });
-    const parsed = JSON.parse(text, (_, value: unknown) => (sleep(0), value)) as { nested: { value: number } };
+    const parsed = JSON.parse(text, (_, value: unknown) => (sleep(0), value)) as {
+      nested: { value: number };
+    };
     expect('json', parsed.nested.value === id);
   },
   stack() {
@@ -194,7 +218,10 @@ run(() => {
   joinAll(workers);
   for (const worker of workers) if (!worker.successful) expect(`failed: ${String(worker.error)}`, false);
   killAll(parked);
-  expect('nobody lost', parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)));
+  expect(
+    'nobody lost',
+    parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)),
+  );
   http.close();
   http.closeAllConnections();
   echo.close();

@@ -36,7 +36,7 @@ const storage = new AsyncLocalStorage<object>();
 
 function busy(id: number): void {
   for (let round = 0; ; round++) {
-    storage.run({ id, round, young: new Array(10).fill(round) }, () => {
+    storage.run({ id, round, young: Array.from({ length: 10 }, () => round) }, () => {
       [3, 1, 2].sort((a, b) => (sleep(0), a - b));
       const timeout = Timeout.startNew(1000);
       waitFor(Promise.resolve(round));

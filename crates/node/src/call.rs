@@ -14,9 +14,6 @@ const MAX_ARGUMENTS: usize = 7;
 /// What a native function returns: a value, or nothing for `undefined`.
 pub(crate) type Returned = Result<napi_value, Failure>;
 
-/// A native function of the binding.
-pub(crate) type Native = fn(&'static Core, Arguments) -> Returned;
-
 /// `undefined`, as what a native function returns.
 pub(crate) const UNDEFINED: napi_value = ptr::null_mut();
 
@@ -145,18 +142,25 @@ fn text(env: napi_env, value: napi_value) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What every exported callback does: fetch the arguments, run `native`, throw its failure.
+/// What every exported callback does: fetch `arity` arguments, run `native`, throw its failure.
 ///
 /// # Safety
 /// To be called by Node-API only, for a function that was created with the isolate's `Core` as its data.
 #[inline]
-pub(crate) unsafe fn dispatch(env: napi_env, info: napi_callback_info, native: Native) -> napi_value {
-    let mut count = MAX_ARGUMENTS;
+pub(crate) unsafe fn dispatch(
+    env: napi_env,
+    info: napi_callback_info,
+    arity: usize,
+    native: impl Fn(&'static Core, Arguments) -> Returned,
+) -> napi_value {
+    let mut count = arity.min(MAX_ARGUMENTS);
     let mut values = [ptr::null_mut(); MAX_ARGUMENTS];
     let mut data = ptr::null_mut();
+    let (count_pointer, values_pointer) =
+        if count == 0 { (ptr::null_mut(), ptr::null_mut()) } else { (&raw mut count, values.as_mut_ptr()) };
     // SAFETY: (local) room for `count` arguments; missing ones are filled with `undefined`.
     let status = unsafe {
-        napi_sys::napi_get_cb_info(env, info, &mut count, values.as_mut_ptr(), ptr::null_mut(), &mut data)
+        napi_sys::napi_get_cb_info(env, info, count_pointer, values_pointer, ptr::null_mut(), &mut data)
     };
     let returned = check(status).and_then(|()| {
         // SAFETY: (protocol) the data is this isolate's `Core`, which is never freed.

@@ -152,6 +152,11 @@ impl Core {
         hub
     }
 
+    /// Why the stack was woken.
+    pub(crate) fn cause(&self, stack: u32) -> Cause {
+        self.hub.borrow().as_ref().map_or(Cause::Interrupted, |hub| hub.cause(stack))
+    }
+
     /// Whether the environment is being torn down.
     pub(crate) fn is_closed(&self) -> bool {
         // A borrow means that the hub is at work.
@@ -302,54 +307,54 @@ impl NodeApi for LoadTimeApi {
 }
 
 macro_rules! natives {
-    ($($name:literal => $native:path),* $(,)?) => {
+    ($($name:literal($arity:literal) => $native:path),* $(,)?) => {
         &[$(($name, {
             unsafe extern "C" fn callback(
                 env: napi_env,
                 info: napi_sys::napi_callback_info,
             ) -> napi_value {
                 // SAFETY: (protocol) created below with the `Core` as its data.
-                unsafe { dispatch(env, info, $native) }
+                unsafe { dispatch(env, info, $arity, $native) }
             }
             Some(callback)
         })),*]
     };
 }
 
-/// The functions of the binding; `src/binding.ts` has their types.
+/// The functions of the binding, each with how many arguments it takes; `src/binding.ts` has their types.
 const NATIVES: &[(&str, napi_callback)] = natives![
-    "start" => start,
-    "useNativeContext" => scheduling::use_native_context,
-    "getContext" => scheduling::get_context,
-    "setContext" => scheduling::set_context,
-    "park" => scheduling::park,
-    "parkFor" => scheduling::park_for,
-    "yieldNow" => scheduling::yield_now,
-    "rest" => scheduling::rest,
-    "wake" => scheduling::wake,
-    "interrupt" => scheduling::interrupt,
-    "noteSpawned" => scheduling::note_spawned,
-    "startOn" => scheduling::start_on,
-    "startTimer" => scheduling::start_timer,
-    "cancelTimer" => scheduling::cancel_timer,
-    "turn" => scheduling::turn,
-    "inspectStack" => park::inspect_stack,
-    "keepAlive" => scheduling::keep_alive,
-    "setSwitchInterval" => scheduling::set_switch_interval,
-    "lookAtIsolate" => scheduling::look_at_isolate,
-    "followShutdownList" => scheduling::follow_shutdown_list,
-    "checkIntact" => scheduling::check_intact,
-    "statistics" => scheduling::statistics,
-    "connect" => socket::connect,
-    "receive" => socket::receive,
-    "receiveInto" => socket::receive_into,
-    "send" => socket::send,
-    "shutdown" => socket::shutdown,
-    "close" => socket::close,
-    "address" => socket::address,
-    "addResolver" => dns::add_resolver,
-    "removeResolver" => dns::remove_resolver,
-    "lookup" => dns::lookup,
+    "start"(7) => start,
+    "useNativeContext"(0) => scheduling::use_native_context,
+    "getContext"(0) => scheduling::get_context,
+    "setContext"(1) => scheduling::set_context,
+    "park"(0) => scheduling::park,
+    "parkFor"(2) => scheduling::park_for,
+    "yieldNow"(0) => scheduling::yield_now,
+    "rest"(0) => scheduling::rest,
+    "wake"(1) => scheduling::wake,
+    "interrupt"(2) => scheduling::interrupt,
+    "noteSpawned"(0) => scheduling::note_spawned,
+    "startOn"(1) => scheduling::start_on,
+    "startTimer"(3) => scheduling::start_timer,
+    "cancelTimer"(1) => scheduling::cancel_timer,
+    "turn"(0) => scheduling::turn,
+    "inspectStack"(1) => park::inspect_stack,
+    "keepAlive"(1) => scheduling::keep_alive,
+    "setSwitchInterval"(1) => scheduling::set_switch_interval,
+    "lookAtIsolate"(0) => scheduling::look_at_isolate,
+    "followShutdownList"(0) => scheduling::follow_shutdown_list,
+    "checkIntact"(0) => scheduling::check_intact,
+    "statistics"(0) => scheduling::statistics,
+    "connect"(5) => socket::connect,
+    "receive"(3) => socket::receive,
+    "receiveInto"(5) => socket::receive_into,
+    "send"(6) => socket::send,
+    "shutdown"(2) => socket::shutdown,
+    "close"(1) => socket::close,
+    "address"(2) => socket::address,
+    "addResolver"(6) => dns::add_resolver,
+    "removeResolver"(1) => dns::remove_resolver,
+    "lookup"(4) => dns::lookup,
 ];
 
 /// Makes the `Core` of the current isolate and exports its functions.

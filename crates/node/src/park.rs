@@ -18,17 +18,21 @@ impl Core {
     /// On the main stack: TypeScript refuses that with a better error before it comes here.
     pub(crate) fn park(&self) -> Result<Cause, Failure> {
         let runner = self.current()?;
-        self.leave(&runner);
-        while runner.inspected.take() {
-            self.inspect_here();
-            self.leave(&runner);
-        }
-        self.immediate.set(0);
-        let cause = self.hub().cause(runner.id);
-        Ok(cause)
+        Ok(self.park_on_stack_of(&runner))
     }
 
-    fn leave(&self, runner: &Rc<Runner>) {
+    /// As [`park`](Self::park), for whoever knows the current runner already.
+    pub(crate) fn park_on_stack_of(&self, runner: &Runner) -> Cause {
+        self.leave(runner);
+        while runner.inspected.take() {
+            self.inspect_here();
+            self.leave(runner);
+        }
+        self.immediate.set(0);
+        self.cause(runner.id)
+    }
+
+    fn leave(&self, runner: &Runner) {
         let mut departure = Departure::default();
         // SAFETY: (protocol) we run on this runner's stack: it is the current one. The context's handle lives in
         // the handle scope of the native call that parks. Between `depart` and `arrive` nothing here touches V8.

@@ -23,11 +23,11 @@ pub(crate) fn milliseconds(number: f64) -> Duration {
 }
 
 fn cause_value(core: &Core, cause: Cause) -> Returned {
-    core.int_value(match cause {
-        Cause::Woken => 0,
-        Cause::Deadline => 1,
-        Cause::Interrupted => 2,
-    })
+    match cause {
+        Cause::Woken => Ok(UNDEFINED),
+        Cause::Deadline => core.int_value(1),
+        Cause::Interrupted => core.int_value(2),
+    }
 }
 
 pub(crate) fn use_native_context(core: &'static Core, _: Arguments) -> Returned {
@@ -66,7 +66,7 @@ pub(crate) fn park_for(core: &'static Core, arguments: Arguments) -> Returned {
     let runner = core.current()?;
     let delay = milliseconds(arguments.double(0)?);
     core.hub().set_deadline(runner.id, delay, arguments.bool(1)?);
-    let cause = core.park()?;
+    let cause = core.park_on_stack_of(&runner);
     if cause != Cause::Deadline {
         core.hub().clear_deadline(runner.id);
     }
@@ -75,26 +75,27 @@ pub(crate) fn park_for(core: &'static Core, arguments: Arguments) -> Returned {
 
 pub(crate) fn yield_now(core: &'static Core, _: Arguments) -> Returned {
     let runner = core.current()?;
-    let alone = core.hub().is_idle() && core.script()?.shared.get(SharedWord::Starting) == 0;
-    if alone {
+    let starting = core.script()?.shared.get(SharedWord::Starting) > 0;
+    let mut hub = core.hub();
+    if hub.is_idle() && !starting {
         let count = core.immediate.get().wrapping_add(1);
         core.immediate.set(count);
         if !count.is_multiple_of(LONE_YIELDS_PER_CHECK) {
-            return cause_value(core, Cause::Woken);
+            return Ok(UNDEFINED);
         }
-        let elapsed = core.hub().now() - core.slice_start.get();
-        let mut hub = core.hub();
         hub.run_due();
         if hub.awaits_events() {
             hub.poll(Some(Duration::ZERO))?;
         }
+        let elapsed = hub.now() - core.slice_start.get();
         if hub.is_idle() && elapsed < as_nanos(core.switch_interval.get()) {
-            return cause_value(core, Cause::Woken);
+            return Ok(UNDEFINED);
         }
     }
-    core.hub().wake(runner.id, Cause::Woken);
-    let cause = core.park()?;
-    cause_value(core, cause)
+    hub.wake(runner.id, Cause::Woken);
+    drop(hub);
+    core.park_on_stack_of(&runner);
+    Ok(UNDEFINED)
 }
 
 /// `rest(id)`: the runner has nothing to run. −1: end; 0: start greenlets; n: call the timer of slot n − 1.
@@ -111,7 +112,7 @@ pub(crate) fn rest(core: &'static Core, _: Arguments) -> Returned {
         }
         runners.idle.push(Rc::clone(&runner));
     }
-    core.park()?;
+    core.park_on_stack_of(&runner);
     core.int_value(core.handed_over.replace(0))
 }
 

@@ -1,0 +1,3 @@
+module greenstack/bench
+
+go 1.21

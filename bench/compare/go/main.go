@@ -1,0 +1,28 @@
+// The Go programs greenstack is compared with, one operation per file, named on the command line.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+var operations = map[string]func(){
+	"hand-over":  handOver,
+	"finished":   finished,
+	"parked":     parked,
+	"responsive": responsive,
+	"sleep0":     sleep0,
+	"sleepers":   sleepers,
+	"spawn-join": spawnJoin,
+	"spawn-run":  spawnRun,
+	"timeout":    timeout,
+}
+
+func main() {
+	operation := operations[os.Args[1]]
+	if operation == nil {
+		fmt.Fprintln(os.Stderr, "no such operation:", os.Args[1])
+		os.Exit(2)
+	}
+	operation()
+}

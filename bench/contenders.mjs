@@ -1,0 +1,182 @@
+/** Who is measured: greenstack on each Node asked for, and the peers that this machine can run. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const project = dirname(here);
+const cache = join(project, 'node_modules', '.cache', 'greenstack-bench');
+const geventVersion = '26.9.0';
+
+/**
+ * `node` names the Node version a contender is bound to; the peers in other languages have none.
+ * `command` returns how to run an operation, or nothing if this contender has no such program.
+ *
+ * @typedef {object} Contender
+ * @property {string} name
+ * @property {string} version
+ * @property {string} [node]
+ * @property {(operation: string) => string[] | undefined} command
+ * @property {Record<string, string>} [env]
+ */
+
+/**
+ * Sets everybody up. Whoever is missing is left out, with a line saying why.
+ *
+ * @param {string[]} nodes - major versions installed as `node_modules/node<major>`; none: the Node that runs this
+ * @param {(line: string) => void} skipped
+ * @returns {Contender[]}
+ */
+export function setUp(nodes, skipped) {
+  /** @type {Contender[]} */
+  const contenders = [];
+  /**
+   * @param {string} name
+   * @param {() => Contender} make
+   */
+  const add = (name, make) => {
+    try {
+      contenders.push(make());
+    } catch (error) {
+      skipped(`${name} is left out: ${/** @type {Error} */ (error).message.trim()}`);
+    }
+  };
+  const missing = nodes.filter((major) => !existsSync(executable(major)));
+  for (const major of missing) skipped(`Node ${major} is left out: there is no ${executable(major)}`);
+  const present = nodes.map(executable).filter((path) => existsSync(path));
+  for (const path of nodes.length > 0 ? present : [process.execPath]) {
+    const node = output(path, ['--version']).slice(1);
+    add(`greenstack on Node ${node}`, () => greenstack(path, node));
+    add(`Node ${node}`, () => plainNode(path, node));
+  }
+  mkdirSync(cache, { recursive: true });
+  add('gevent', gevent);
+  add('Go', go);
+  return contenders;
+}
+
+/**
+ * @param {string} major
+ * @returns {string}
+ */
+function executable(major) {
+  return join(project, 'node_modules', `node${major}`, 'bin', 'node');
+}
+
+/**
+ * @param {string} path
+ * @param {string} node
+ * @returns {Contender}
+ */
+function greenstack(path, node) {
+  const print = "process.stdout.write(require('greenstack').version)";
+  let version;
+  try {
+    version = output(path, ['--eval', print], { cwd: project });
+  } catch (error) {
+    const reason = /^\S*Error.*$/m.exec(/** @type {{ stderr?: string }} */ (error).stderr ?? '')?.[0];
+    throw new Error(`it does not load (is it built?): ${reason ?? error}`);
+  }
+  return {
+    name: 'greenstack',
+    version,
+    node,
+    command: (operation) => program(join(here, `${operation}.mjs`), [path, '--expose-gc']),
+  };
+}
+
+/**
+ * @param {string} path
+ * @param {string} node
+ * @returns {Contender}
+ */
+function plainNode(path, node) {
+  return {
+    name: 'node',
+    version: node,
+    node,
+    command: (operation) => program(join(here, 'compare', 'node', `${operation}.mjs`), [path, '--expose-gc']),
+  };
+}
+
+/** @returns {Contender} */
+function gevent() {
+  const python = output('python3', ['-c', 'import sys; print("%d.%d.%d" % sys.version_info[:3])']);
+  const environment = join(cache, `gevent-${geventVersion}-python-${python}`);
+  const interpreter = join(environment, 'bin', 'python');
+  const installedAlready = existsSync(environment) && succeeds(interpreter, ['-c', 'import gevent']);
+  if (!installedAlready) {
+    output('python3', ['-m', 'venv', '--clear', environment]);
+    output(interpreter, [
+      '-m',
+      'pip',
+      'install',
+      '--quiet',
+      '--disable-pip-version-check',
+      `gevent==${geventVersion}`,
+    ]);
+  }
+  const loop = output(interpreter, ['-c', 'import gevent; print(type(gevent.get_hub().loop).__module__)']);
+  return {
+    name: 'gevent',
+    version: `${geventVersion}, Python ${python}, ${loop}`,
+    command: (operation) => program(join(here, 'compare', 'gevent', `${operation}.py`), [interpreter]),
+  };
+}
+
+/** @returns {Contender} */
+function go() {
+  const sources = join(here, 'compare', 'go');
+  const binary = join(cache, 'go');
+  const version = output('go', ['env', 'GOVERSION'], { cwd: sources });
+  output('go', ['build', '-o', binary, '.'], { cwd: sources });
+  return {
+    name: 'go',
+    version: version.replace(/^go/, ''),
+    env: { GOMAXPROCS: '1' },
+    command: (operation) => program(join(sources, `${operation}.go`), [binary], operation),
+  };
+}
+
+/**
+ * How to run a program.
+ *
+ * @param {string} file - its source: where there is none, the contender does not take part
+ * @param {string[]} interpreter
+ * @param {string} argument
+ * @returns {string[] | undefined}
+ */
+function program(file, interpreter, argument = file) {
+  return existsSync(file) ? [...interpreter, argument] : undefined;
+}
+
+/**
+ * Runs a command and returns what it prints; throws if it fails.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {import('node:child_process').ExecFileSyncOptions} options
+ * @returns {string}
+ */
+function output(command, args, options = {}) {
+  return execFileSync(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options,
+    encoding: 'utf8',
+  }).trim();
+}
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ * @returns {boolean}
+ */
+function succeeds(command, args) {
+  try {
+    output(command, args);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * What every measuring program here shares: how much to do, how to time it, how to read memory, how to answer.
+ *
+ * `compare/gevent/measure.py` and `compare/go/measure.go` are the same few functions for the peers: keep them equal.
+ */
+import { readFileSync } from 'node:fs';
+
+const scale = Number(process.env.BENCH_SCALE ?? 1);
+
+/** Port of the echo server that `run.mjs` starts for the programs that need one. */
+export const echoPort = Number(process.env.BENCH_ECHO_PORT ?? 0);
+
+/** @param {number} full - how many in a full run  @returns {number} how many in this one (`--quick` does a tenth) */
+export function count(full) {
+  return Math.max(1, Math.round(full * scale));
+}
+
+/** @returns {number} the monotonic clock, in nanoseconds */
+export function now() {
+  return Number(process.hrtime.bigint());
+}
+
+/**
+ * Times `body`, which does `operations` operations, after one run of it that does not count.
+ *
+ * @param {number} operations
+ * @param {() => void} body
+ * @returns {number[]} nanoseconds for one operation, from each repetition
+ */
+export function sample(operations, body, repetitions = 3) {
+  body();
+  return Array.from({ length: repetitions }, () => {
+    const start = now();
+    body();
+    return (now() - start) / operations;
+  });
+}
+
+/** Collects garbage, so that what was done before is not paid for by what is measured next. */
+export function collect() {
+  /** @type {() => void} */ (globalThis.gc)();
+}
+
+/**
+ * Collects garbage, then reads what the process occupies. The kernel's page tables are not part of the resident set, so
+ * they are given apart (0 where the system does not tell).
+ *
+ * @returns {{ resident: number, pageTables: number }} bytes
+ */
+export function memory() {
+  collect();
+  if (process.platform !== 'linux') return { resident: process.memoryUsage.rss(), pageTables: 0 };
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const bytes = (/** @type {string} */ field) =>
+    Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1]) * 1024;
+  return { resident: bytes('VmRSS'), pageTables: bytes('VmPTE') };
+}
+
+/** @param {Record<string, number | number[]>} figures - the figure, or samples of it, of each metric in `operations.mjs` */
+export function report(figures) {
+  process.stdout.write(`${JSON.stringify(figures)}\n`);
+}

@@ -1,0 +1,227 @@
+/**
+ * Measures greenstack beside its peers and prints one table: see README.md.
+ *
+ *     node bench/run.mjs [--only NAME…] [--quick] [--rounds N] [--node MAJOR,…] [--json FILE]
+ *
+ * @typedef {import('./contenders.mjs').Contender} Contender
+ * @typedef {import('./operations.mjs').Operation} Operation
+ * @typedef {import('./table.mjs').Row} Row
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { setUp } from './contenders.mjs';
+import { higherIsBetter, operations } from './operations.mjs';
+import { figure, table } from './table.mjs';
+
+/** Longer than any program needs, in ms. */
+const HANGING = 300_000;
+
+const options = readOptions();
+const contenders = setUp(options.nodes, say);
+const machine = {
+  processor: cpus()[0].model,
+  cores: cpus().length,
+  memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
+  system: `${process.platform}-${process.arch} ${release()}`,
+  load: loadavg()[0],
+};
+/** @type {Map<string, number[]>} by contender, Node version and metric */
+const samples = new Map();
+/** @type {string[]} */
+const failures = [];
+
+introduce();
+const echo = await startEchoServer();
+try {
+  for (const operation of options.operations) measureAll(operation);
+} finally {
+  echo.stop();
+}
+conclude();
+
+/** Prints what the figures depend on. */
+function introduce() {
+  const { processor, cores, memory, system, load } = machine;
+  say(`${processor}, ${cores} cores, ${memory}, ${system}, load ${load.toFixed(2)}`);
+  for (const { name, version, node } of contenders) {
+    say(`${name} ${version}${node && node !== version ? ` on Node ${node}` : ''}`);
+  }
+  if (options.quick) say('A quick run, with a tenth of every count: for a look, not for quoting.');
+}
+
+/**
+ * Runs every contender's program for an operation, round by round.
+ *
+ * @param {Operation} operation
+ */
+function measureAll({ name }) {
+  const taking = new Set(contenders.filter((contender) => contender.command(name)));
+  for (let round = 1; round <= options.rounds; round++) {
+    process.stderr.write(`${name} ${round}/${options.rounds}\n`);
+    for (const contender of taking) if (!measure(contender, name)) taking.delete(contender);
+  }
+}
+
+/**
+ * Runs a contender's program once and keeps its figures.
+ *
+ * @param {Contender} contender
+ * @param {string} operation
+ * @returns {boolean} whether that went well
+ */
+function measure(contender, operation) {
+  const [command, ...args] = /** @type {string[]} */ (contender.command(operation));
+  const child = spawnSync(command, args, {
+    env: {
+      ...process.env,
+      ...contender.env,
+      BENCH_SCALE: options.quick ? '0.1' : '1',
+      BENCH_ECHO_PORT: String(echo.port),
+    },
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: HANGING,
+  });
+  if (child.status !== 0) {
+    const how = child.signal ? `ended by ${child.signal}` : `ended with exit code ${child.status}`;
+    const reason = child.error?.message ?? how;
+    failures.push(`${operation} by ${contender.name} ${contender.version}: ${reason}\n${child.stderr ?? ''}`);
+    return false;
+  }
+  for (const [key, value] of Object.entries(JSON.parse(child.stdout))) {
+    const id = sampleId(contender, key);
+    samples.set(id, [...(samples.get(id) ?? []), ...[value].flat()]);
+  }
+  return true;
+}
+
+/**
+ * @param {Contender} contender
+ * @param {string} key
+ */
+function sampleId(contender, key) {
+  return `${contender.name} ${contender.node ?? ''} ${key}`;
+}
+
+/** Prints the tables and the failures, and writes the JSON file. */
+function conclude() {
+  const nodes = [...new Set(contenders.flatMap(({ node }) => node ?? []))];
+  const results = nodes.map((node) => ({
+    node,
+    rows: options.operations.flatMap((operation) => rowsOf(operation, node)),
+  }));
+  for (const { node, rows } of results) say(`\nNode ${node}\n${table(rows)}`);
+  for (const failure of failures) say(`\nFAILED: ${failure}`);
+  if (failures.length > 0) process.exitCode = 1;
+  if (options.json === undefined) return;
+  const document = {
+    date: new Date().toISOString(),
+    machine,
+    quick: options.quick,
+    rounds: options.rounds,
+    contenders: contenders.map(({ name, version, node }) => ({ name, version, node })),
+    results,
+    failures,
+  };
+  writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
+}
+
+/**
+ * The rows of an operation in the table for one Node version.
+ *
+ * @param {Operation} operation
+ * @param {string} node
+ * @returns {(Row & { operation: string, key: string })[]}
+ */
+function rowsOf(operation, node) {
+  const taking = contenders.filter((contender) => !contender.node || contender.node === node);
+  return operation.metrics.map(({ key, title, unit, targets = [] }) => {
+    /** @type {Row['figures']} */
+    const figures = {};
+    for (const contender of taking) {
+      const taken = samples.get(sampleId(contender, key));
+      if (taken) figures[contender.name] = figure(taken, unit);
+    }
+    /** @type {Row['ratios']} */
+    const ratios = {};
+    const ours = figures.greenstack?.best ?? 0;
+    for (const [name, theirs] of Object.entries(figures)) {
+      if (name === 'greenstack' || unit === 'MB' || ours <= 0 || !theirs || theirs.best <= 0) continue;
+      ratios[name] = higherIsBetter(unit) ? ours / theirs.best : theirs.best / ours;
+    }
+    /** @type {import('./operations.mjs').Best} */
+    const best = (name, ofKey) => {
+      const contender = taking.find((one) => one.name === name);
+      const taken = contender && samples.get(sampleId(contender, ofKey));
+      return taken && figure(taken, unit).best;
+    };
+    const verdicts = targets.flatMap(({ asks, met }) => {
+      const verdict = met(best, key);
+      return verdict === undefined ? [] : [{ asks, met: verdict }];
+    });
+    return { operation: operation.name, key, title, unit, figures, ratios, verdicts };
+  });
+}
+
+/** @returns {Promise<{ port: number, stop(): void }>} */
+async function startEchoServer() {
+  const program = fileURLToPath(new URL('compare/echo-server.mjs', import.meta.url));
+  const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [line] = await once(child.stdout, 'data');
+  return { port: Number(line), stop: () => child.stdin.end() };
+}
+
+/** @param {string} line */
+function say(line) {
+  process.stdout.write(`${line}\n`);
+}
+
+function readOptions() {
+  try {
+    const { values, positionals } = parseArgs({
+      options: {
+        only: { type: 'string', multiple: true, default: [] },
+        quick: { type: 'boolean', default: false },
+        rounds: { type: 'string' },
+        node: { type: 'string', default: '' },
+        json: { type: 'string' },
+      },
+      allowPositionals: true,
+    });
+    const quick = values.quick === true;
+    const asked = [...(values.only ?? []), ...positionals].flatMap((names) => names.split(','));
+    return {
+      quick,
+      operations: asked.length > 0 ? asked.map(operationNamed) : operations,
+      rounds: wholeNumber('--rounds', values.rounds ?? (quick ? '2' : '5')),
+      nodes: (values.node ?? '').split(',').filter((major) => major !== ''),
+      json: values.json,
+    };
+  } catch (error) {
+    process.stderr.write(`${/** @type {Error} */ (error).message}\n`);
+    process.exit(2);
+  }
+}
+
+/** @param {string} name */
+function operationNamed(name) {
+  const operation = operations.find((one) => one.name === name);
+  if (operation) return operation;
+  throw new Error(
+    `there is no operation ${name}; the operations are ${operations.map((one) => one.name).join(', ')}`,
+  );
+}
+
+/**
+ * @param {string} option
+ * @param {string} text
+ */
+function wholeNumber(option, text) {
+  const number = Number(text);
+  if (Number.isInteger(number) && number > 0) return number;
+  throw new Error(`${option} takes a whole number from 1 up, got ${text}`);
+}
