@@ -37,7 +37,7 @@ hubTest('a timeout is an error for every tool that looks for errors', (t) => {
   const timeout = new Timeout(250);
   t.true(timeout instanceof Error);
   t.true(types.isNativeError(timeout));
-  t.regex(inspect(timeout), /^Timeout: 250/);
+  t.regex(inspect(timeout), /^\[?Timeout: 250/);
 });
 
 hubTest('a timeout waits at least as long as it was told', (t) => {

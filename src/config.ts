@@ -85,7 +85,9 @@ const settings = {
 } satisfies Record<string, Setting<number> | Setting<boolean> | Setting<readonly string[]>>;
 
 /** All settings by name. */
-export type Config = { -readonly [Name in keyof typeof settings]: (typeof settings)[Name]['value'] };
+export type Config = {
+  -readonly [Name in keyof typeof settings]: ReturnType<(typeof settings)[Name]['check']>;
+};
 
 function fromEnvironment(text: string, value: unknown): unknown {
   if (typeof value === 'number') return text.trim() === '' ? Number.NaN : Number(text);
@@ -109,6 +111,9 @@ function readSettings(): Config {
   return values as Config;
 }
 
+/** The settings themselves: {@link config} without its checks, for reading. */
+export const current: Readonly<Config> = readSettings();
+
 /** Called after a setting has changed. */
 export const configListeners: Array<(name: keyof Config) => void> = [];
 
@@ -118,7 +123,7 @@ export const configListeners: Array<(name: keyof Config) => void> = [];
  *
  * gevent: `gevent.config`.
  */
-export const config: Config = new Proxy(readSettings(), {
+export const config: Config = new Proxy(current, {
   set(target, name, value) {
     if (typeof name !== 'string' || !Object.hasOwn(settings, name)) {
       throw new TypeError(

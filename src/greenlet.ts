@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 
 import { captureContext, emptyContext } from './context.js';
-import { checkStackSize, config } from './config.js';
+import { checkStackSize, current as settings } from './config.js';
 import { BlockingSwitchOutError, GreenletExit, InvalidSwitchError } from './errors.js';
 import {
   currentRunnable,
@@ -65,11 +65,11 @@ class Joiner implements LinkEntry, Wait {
   }
 
   cancel(): void {
-    this.target.removeLink(this);
+    this.target._removeLink(this);
   }
 
   describe(): string {
-    return `join of ${this.target.describe()}`;
+    return `join of ${this.target._describe()}`;
   }
 }
 
@@ -109,13 +109,18 @@ class Idents {
   readonly #free: number[] = [];
 
   take(): number {
-    if (this.#free.length === 0) return this.#next++;
-    this.#free.sort((a, b) => b - a);
-    return this.#free.pop() as number;
+    return this.#free.pop() ?? this.#next++;
   }
 
   giveBack(ident: number): void {
-    this.#free.push(ident);
+    // Kept in falling order, so that the smallest is taken next.
+    let [low, high] = [0, this.#free.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#free[middle] as number) > ident) low = middle + 1;
+      else high = middle;
+    }
+    this.#free.splice(low, 0, ident);
   }
 }
 
@@ -209,14 +214,14 @@ const NO_ARGUMENTS: readonly never[] = [];
  */
 export class Greenlet<T = unknown> extends Runnable {
   /** @internal */
-  state: State = State.New;
+  _state: State = State.New;
   /** What to run; once it has ended, that function's name. */
-  private fn: ((...args: never[]) => T) | string | null;
-  private args: readonly unknown[];
+  private _fn: ((...args: never[]) => T) | string | null;
+  private _args: readonly unknown[];
   /** Its value or error, once it has ended. */
-  private outcome: unknown = undefined;
-  private readonly spawner: Family | null;
-  private details: Details | null = null;
+  private _outcome: unknown = undefined;
+  private readonly _spawner: Family | null;
+  private _details: Details | null = null;
 
   /**
    * Makes a greenlet that is not started.
@@ -231,23 +236,23 @@ export class Greenlet<T = unknown> extends Runnable {
       if (this._run === Greenlet.prototype._run || (fn !== undefined && fn !== null)) {
         checkFunction(`new ${new.target.name}()`, fn);
       }
-      this.fn = null;
+      this._fn = null;
     } else {
-      this.fn = fn;
+      this._fn = fn;
     }
-    this.args = args.length === 0 ? NO_ARGUMENTS : args;
-    const spawner = config.trackGreenletTree ? currentRunnable() : null;
-    this.spawner = spawner instanceof Greenlet ? spawner.asFamily() : null;
-    if (config.spawningStackLimit > 0) this.captureSpawningStack();
+    this._args = args.length === 0 ? NO_ARGUMENTS : args;
+    const spawner = settings.trackGreenletTree ? currentRunnable() : null;
+    this._spawner = spawner instanceof Greenlet ? spawner._asFamily() : null;
+    if (settings.spawningStackLimit > 0) this._captureSpawningStack();
   }
 
-  private getDetails(): Details {
-    return (this.details ??= new Details());
+  private _getDetails(): Details {
+    return (this._details ??= new Details());
   }
 
   /** What runs; for subclasses to override. Must not be called directly. */
   protected _run(...args: unknown[]): T {
-    const { fn } = this;
+    const fn = this._fn;
     return typeof fn === 'function' ? (fn as (...args: unknown[]) => T)(...args) : (undefined as T);
   }
 
@@ -288,47 +293,47 @@ export class Greenlet<T = unknown> extends Runnable {
 
   /** Schedules it to run. Nothing happens if it was started or has ended. Never switches. */
   start(): void {
-    if (this.state !== State.New) return;
+    if (this._state !== State.New) return;
     requireHub();
-    this.schedule();
-    if (spawnCallbacks.size > 0) this.announce();
-    this.enqueue();
+    this._schedule();
+    if (spawnCallbacks.size > 0) this._announce();
+    this._enqueue();
   }
 
   /** Schedules it to run after `ms`. Nothing happens if it was started or has ended. Never switches. */
   startLater(ms: number): void {
     const delay = checkMilliseconds('startLater()', ms);
-    if (this.state !== State.New) return;
+    if (this._state !== State.New) return;
     requireHub();
-    this.schedule();
-    if (spawnCallbacks.size > 0) this.announce();
-    const timer = new HubTimer({ expire: () => this.enqueue() });
-    this.getDetails().timer = timer;
+    this._schedule();
+    if (spawnCallbacks.size > 0) this._announce();
+    const timer = new HubTimer({ expire: () => this._enqueue() });
+    this._getDetails().timer = timer;
     timer.start(delay, true);
   }
 
-  private schedule(): void {
-    this.state = State.Scheduled;
-    this.context = captureContext();
+  private _schedule(): void {
+    this._state = State.Scheduled;
+    this._context = captureContext();
   }
 
-  private enqueue(): void {
-    if (this.details === null || this.details.stackSize === 0) enqueue(this);
-    else enqueueOn(this, this.details.stackSize);
+  private _enqueue(): void {
+    if (this._details === null || this._details.stackSize === 0) enqueue(this);
+    else enqueueOn(this, this._details.stackSize);
   }
 
-  private announce(): void {
+  private _announce(): void {
     for (const callback of [...spawnCallbacks]) callback(this);
   }
 
   /** Marks it as made by `run`: its children begin trees of their own. @internal */
-  markAsMain(): void {
-    this.getDetails().isMain = true;
+  _markAsMain(): void {
+    this._getDetails().isMain = true;
   }
 
   /** @internal */
-  configure({ stackSize, name }: SpawnOptions): this {
-    if (stackSize !== undefined) this.getDetails().stackSize = checkStackSize('stackSize', stackSize);
+  _configure({ stackSize, name }: SpawnOptions): this {
+    if (stackSize !== undefined) this._getDetails().stackSize = checkStackSize('stackSize', stackSize);
     if (name !== undefined) this.name = name;
     return this;
   }
@@ -336,35 +341,35 @@ export class Greenlet<T = unknown> extends Runnable {
   // ---- running
 
   /** @internal */
-  begin(stackId: number): void {
-    if (this.state !== State.Scheduled) return;
-    this.state = State.Running;
+  _begin(stackId: number): void {
+    if (this._state !== State.Scheduled) return;
+    this._state = State.Running;
     enterStack(this, stackId);
     let outcome: unknown;
     let failed = false;
     try {
-      outcome = this.args.length === 0 ? this._run() : this._run(...this.args);
+      outcome = this._args.length === 0 ? this._run() : this._run(...this._args);
     } catch (error) {
       failed = true;
       outcome = error;
     }
     leaveStack(this);
-    this.end(outcome, failed);
+    this._end(outcome, failed);
   }
 
-  private end(outcome: unknown, failed: boolean): void {
-    this.outcome = outcome;
-    this.state = failed && !GreenletExit.is(outcome) ? State.Failed : State.Ended;
-    this.fn = typeof this.fn === 'function' ? this.fn.name : null;
-    this.args = NO_ARGUMENTS;
-    this.context = emptyContext;
-    const { details } = this;
-    if (details !== null) this.endDetails(details);
-    if (this.state === State.Failed && details?.promised !== true) getHub().report(this, outcome);
-    if (this.links !== null) this.notifyLinks();
+  private _end(outcome: unknown, failed: boolean): void {
+    this._outcome = outcome;
+    this._state = failed && !GreenletExit.is(outcome) ? State.Failed : State.Ended;
+    this._fn = typeof this._fn === 'function' ? this._fn.name : null;
+    this._args = NO_ARGUMENTS;
+    this._context = emptyContext;
+    const details = this._details;
+    if (details !== null) this._endDetails(details);
+    if (this._state === State.Failed && details?.promised !== true) getHub().report(this, outcome);
+    if (this._links !== null) this._notifyLinks();
   }
 
-  private endDetails(details: Details): void {
+  private _endDetails(details: Details): void {
     details.timer = null;
     if (details.family !== null) details.family.owner = new WeakRef(this);
     if (details.ident >= 0) {
@@ -378,32 +383,32 @@ export class Greenlet<T = unknown> extends Runnable {
 
   /** Whether it is started and has not ended. gevent: `bool(greenlet)`. */
   get started(): boolean {
-    return this.state === State.Scheduled || this.state === State.Running;
+    return this._state === State.Scheduled || this._state === State.Running;
   }
 
   /** Whether it has ended. */
   get ready(): boolean {
-    return this.state >= State.Ended;
+    return this._state >= State.Ended;
   }
 
   /** Whether it has ended: by its function, an error, or a kill before it began. */
   get dead(): boolean {
-    return this.state >= State.Ended;
+    return this._state >= State.Ended;
   }
 
   /** Whether it has ended without an error; being killed counts as that. */
   get successful(): boolean {
-    return this.state === State.Ended;
+    return this._state === State.Ended;
   }
 
   /** What its function returned; the `GreenletExit` if it was killed; `undefined` before that or if it failed. */
   get value(): T | GreenletExit | undefined {
-    return this.state === State.Ended ? (this.outcome as T | GreenletExit) : undefined;
+    return this._state === State.Ended ? (this._outcome as T | GreenletExit) : undefined;
   }
 
   /** The error that ended it, or `undefined`. */
   get error(): unknown {
-    return this.state === State.Failed ? this.outcome : undefined;
+    return this._state === State.Failed ? this._outcome : undefined;
   }
 
   /** The hub it runs on. */
@@ -413,20 +418,20 @@ export class Greenlet<T = unknown> extends Runnable {
 
   /** A small number, unique among the greenlets of this hub that have asked for theirs; reused later. */
   get minimalIdent(): number {
-    const details = this.getDetails();
+    const details = this._getDetails();
     if (details.ident < 0) details.ident = idents.take();
     return details.ident;
   }
 
   /** A name for reports. May be assigned. */
   get name(): string {
-    return this.details?.name ?? `Greenlet-${this.minimalIdent}`;
+    return this._details?.name ?? `Greenlet-${this.minimalIdent}`;
   }
 
   set name(name: string) {
     if (typeof name !== 'string')
       throw new TypeError(`a greenlet's name must be a string, got ${typeof name}`);
-    this.getDetails().name = name;
+    this._getDetails().name = name;
   }
 
   /** The JavaScript stack that leads to where it is parked, one line a frame. Empty unless it has started. */
@@ -436,41 +441,41 @@ export class Greenlet<T = unknown> extends Runnable {
 
   // ---- the tree of who spawned whom
 
-  private asFamily(): Family {
-    const details = this.getDetails();
-    return (details.family ??= new Family(this, this.spawner?.childLocals ?? {}, details.isMain));
+  private _asFamily(): Family {
+    const details = this._getDetails();
+    return (details.family ??= new Family(this, this._spawner?.childLocals ?? {}, details.isMain));
   }
 
   /** The greenlet that made it; `undefined` if that was no greenlet, is gone, or `config.trackGreenletTree` is off. */
   get spawningGreenlet(): Greenlet<unknown> | undefined {
-    return this.spawner?.greenlet;
+    return this._spawner?.greenlet;
   }
 
   /** An object that it shares with whoever spawned it and whom it spawns. Assign one to begin a tree of its own. */
   get spawnTreeLocals(): Record<PropertyKey, unknown> | undefined {
-    return config.trackGreenletTree ? this.asFamily().locals : undefined;
+    return settings.trackGreenletTree ? this._asFamily().locals : undefined;
   }
 
   set spawnTreeLocals(locals: Record<PropertyKey, unknown> | undefined) {
     if (typeof locals !== 'object' || locals === null) {
       throw new TypeError(`spawnTreeLocals must be an object, got ${typeof locals}`);
     }
-    const details = this.getDetails();
+    const details = this._getDetails();
     details.family = new Family(this, locals, details.isMain);
   }
 
-  private captureSpawningStack(): void {
+  private _captureSpawningStack(): void {
     const limit = Error.stackTraceLimit;
-    Error.stackTraceLimit = config.spawningStackLimit;
+    Error.stackTraceLimit = settings.spawningStackLimit;
     const holder: { stack?: string } = {};
     Error.captureStackTrace(holder, this.constructor as () => void);
     Error.stackTraceLimit = limit;
-    this.getDetails().spawningStack = holder;
+    this._getDetails().spawningStack = holder;
   }
 
   /** Where it was made, one line a frame. Kept only while `config.spawningStackLimit` is not 0. */
   get spawningStack(): string {
-    const text = this.details?.spawningStack?.stack ?? '';
+    const text = this._details?.spawningStack?.stack ?? '';
     return text.slice(text.indexOf('\n') + 1);
   }
 
@@ -483,13 +488,13 @@ export class Greenlet<T = unknown> extends Runnable {
    * @throws {InvalidSwitchError} if a greenlet joins itself
    */
   join(limits?: Limits): void {
-    this.waitForEnd('join()', limits);
+    this._waitForEnd('join()', limits);
   }
 
   /** Waits; `false` on timeout. */
-  private waitForEnd(call: string, limits: Limits): boolean {
+  private _waitForEnd(call: string, limits: Limits): boolean {
     const checked = checkLimits(call, limits);
-    if (this.state >= State.Ended) return true;
+    if (this._state >= State.Ended) return true;
     const waiting = currentRunnable();
     if (waiting === (this as Runnable)) {
       throw new InvalidSwitchError(`${call}: ${String(this)} would wait for its own end`);
@@ -501,7 +506,7 @@ export class Greenlet<T = unknown> extends Runnable {
       );
     }
     const joiner = new Joiner(waiting, this);
-    (this.links ??= []).push(joiner);
+    (this._links ??= []).push(joiner);
     return parkWithin(call, joiner, checked);
   }
 
@@ -513,9 +518,9 @@ export class Greenlet<T = unknown> extends Runnable {
    * @throws {Timeout} if the time is up first
    */
   get(limits?: Limits): T {
-    if (!this.waitForEnd('get()', limits)) throw expired(checkLimits('get()', limits));
-    if (this.state === State.Failed) throw this.outcome;
-    return this.outcome as T;
+    if (!this._waitForEnd('get()', limits)) throw expired(checkLimits('get()', limits));
+    if (this._state === State.Failed) throw this._outcome;
+    return this._outcome as T;
   }
 
   /** Lets async code `await` it: resolves with its value, rejects with its error. */
@@ -523,14 +528,14 @@ export class Greenlet<T = unknown> extends Runnable {
     onFulfilled?: ((value: T) => R1 | PromiseLike<R1>) | null,
     onRejected?: ((error: unknown) => R2 | PromiseLike<R2>) | null,
   ): Promise<R1 | R2> {
-    this.getDetails().promised = true;
+    this._getDetails().promised = true;
     const settled = new Promise<T>((resolve, reject) => {
       const settle = (): void => {
         // Not `resolve(value)` alone: a value that is a promise is waited for, as everywhere.
-        if (this.state === State.Failed) reject(this.outcome as Error);
-        else resolve(this.outcome as T);
+        if (this._state === State.Failed) reject(this._outcome as Error);
+        else resolve(this._outcome as T);
       };
-      this.addLink({ callback: null, notify: settle });
+      this._addLink({ callback: null, notify: settle });
     });
     return settled.then(onFulfilled, onRejected);
   }
@@ -543,41 +548,41 @@ export class Greenlet<T = unknown> extends Runnable {
    */
   rawlink(callback: Link<this>): void {
     checkFunction('rawlink()', callback);
-    this.addLink(new RawLink(callback as Link));
+    this._addLink(new RawLink(callback as Link));
   }
 
   /** As {@link rawlink}, in a greenlet of its own, so it may block. Any object with a callable side will do. */
   link(callback: Link<this>): void {
     checkFunction('link()', callback);
-    this.addLink(new SpawningLink(callback as Link, LinkKind.Any));
+    this._addLink(new SpawningLink(callback as Link, LinkKind.Any));
   }
 
   /** As {@link link}, only if the greenlet ends without an error. */
   linkValue(callback: Link<this>): void {
     checkFunction('linkValue()', callback);
-    this.addLink(new SpawningLink(callback as Link, LinkKind.Value));
+    this._addLink(new SpawningLink(callback as Link, LinkKind.Value));
   }
 
   /** As {@link link}, only if the greenlet ends by an error. */
   linkException(callback: Link<this>): void {
     checkFunction('linkException()', callback);
-    this.addLink(new SpawningLink(callback as Link, LinkKind.Exception));
+    this._addLink(new SpawningLink(callback as Link, LinkKind.Exception));
   }
 
   /** Removes the first link made with `callback`, of whichever kind. An unknown one is no error. */
   unlink(callback: Link<this>): void {
-    const link = this.links?.find((entry) => entry.callback === callback);
-    if (link !== undefined) this.removeLink(link);
+    const link = this._links?.find((entry) => entry.callback === callback);
+    if (link !== undefined) this._removeLink(link);
   }
 
   /** Removes all links made with callbacks. Greenlets that join it go on waiting. */
   unlinkAll(): void {
-    if (this.links !== null) this.links = this.links.filter((entry) => entry.callback === null);
+    if (this._links !== null) this._links = this._links.filter((entry) => entry.callback === null);
   }
 
   /** Whether somebody is told when it ends. */
   hasLinks(): boolean {
-    return this.links !== null && this.links.length > 0;
+    return this._links !== null && this._links.length > 0;
   }
 
   // ---- ending it
@@ -592,15 +597,15 @@ export class Greenlet<T = unknown> extends Runnable {
   kill(error?: KillError, limits?: Limits): void {
     const checked = checkLimits('kill()', limits);
     const thrown = toError('kill()', error);
-    if (this.state >= State.Ended) return;
+    if (this._state >= State.Ended) return;
     const caller = currentRunnable();
-    if (caller === null && !isImmediate(checked) && this.state === State.Running) {
+    if (caller === null && !isImmediate(checked) && this._state === State.Running) {
       throw new BlockingSwitchOutError(
         'kill() would block the hub until the greenlet has ended. Pass { block: false }, or call it in a greenlet.',
       );
     }
-    this.interrupt(thrown, false);
-    if (!isImmediate(checked)) this.waitForEnd('kill()', limits);
+    this._interrupt(thrown, false);
+    if (!isImmediate(checked)) this._waitForEnd('kill()', limits);
   }
 
   /**
@@ -609,47 +614,47 @@ export class Greenlet<T = unknown> extends Runnable {
    */
   throw(error?: KillError): void {
     const thrown = toError('throw()', error);
-    if (!this.dead) this.interrupt(thrown, true);
+    if (!this.dead) this._interrupt(thrown, true);
   }
 
   /** @internal */
-  interrupt(error: Error, next: boolean): void {
-    if (this.state === State.Running) {
+  _interrupt(error: Error, next: boolean): void {
+    if (this._state === State.Running) {
       if (currentRunnable() === (this as Runnable)) throw error;
       interrupt(this, error, next);
     } else if (!this.dead) {
-      this.details?.timer?.cancel();
-      this.end(error, true);
+      this._details?.timer?.cancel();
+      this._end(error, true);
     }
   }
 
   // ---- looking at it
 
   /** `<Greenlet "name": fn(args)>`; subclasses may override it. */
-  describe(): string {
-    const { fn } = this;
-    const call = fn === null ? '' : `: ${describeFunction(fn)}(${describeArguments(this.args)})`;
+  _describe(): string {
+    const fn = this._fn;
+    const call = fn === null ? '' : `: ${describeFunction(fn)}(${describeArguments(this._args)})`;
     return `<${this.constructor.name} "${this.name}"${call}>`;
   }
 
   /** As {@link describe}, with what it is doing. */
   override toString(): string {
-    return `${this.describe().slice(0, -1)} ${this.describeState()}>`;
+    return `${this._describe().slice(0, -1)} ${this._describeState()}>`;
   }
 
-  private describeState(): string {
-    switch (this.state) {
+  private _describeState(): string {
+    switch (this._state) {
       case State.New:
         return 'not started';
       case State.Scheduled:
         return 'about to start';
       case State.Running:
         if (currentRunnable() === (this as Runnable)) return 'running';
-        return this.wait === null ? 'ready' : `parked in ${this.wait.describe()}`;
+        return this._wait === null ? 'ready' : `parked in ${this._wait.describe()}`;
       case State.Ended:
-        return GreenletExit.is(this.outcome) ? 'killed' : 'ended';
+        return GreenletExit.is(this._outcome) ? 'killed' : 'ended';
       case State.Failed:
-        return `failed with ${this.outcome instanceof Error ? this.outcome.name : 'an error'}`;
+        return `failed with ${this._outcome instanceof Error ? this._outcome.name : 'an error'}`;
     }
   }
 
@@ -668,47 +673,47 @@ export class Greenlet<T = unknown> extends Runnable {
  */
 export class RawGreenlet extends Runnable {
   /** @internal */
-  state: State = State.Scheduled;
-  private fn: ((...args: never[]) => unknown) | string;
-  private args: readonly unknown[];
+  _state: State = State.Scheduled;
+  private _fn: ((...args: never[]) => unknown) | string;
+  private _args: readonly unknown[];
 
   /** @internal */
   constructor(fn: (...args: never[]) => unknown, args: readonly unknown[]) {
     super();
-    this.fn = fn;
-    this.args = args;
-    this.context = captureContext();
+    this._fn = fn;
+    this._args = args;
+    this._context = captureContext();
   }
 
   /** @internal */
-  begin(stackId: number): void {
-    if (this.state !== State.Scheduled) return;
-    this.state = State.Running;
+  _begin(stackId: number): void {
+    if (this._state !== State.Scheduled) return;
+    this._state = State.Running;
     enterStack(this, stackId);
     let failed = false;
     let thrown: unknown;
     try {
-      Reflect.apply(this.fn as (...args: never[]) => unknown, undefined, this.args as unknown[]);
+      Reflect.apply(this._fn as (...args: never[]) => unknown, undefined, this._args as unknown[]);
     } catch (error) {
       failed = true;
       thrown = error;
     }
     leaveStack(this);
-    this.end(failed, thrown);
+    this._end(failed, thrown);
   }
 
-  private end(failed: boolean, error: unknown): void {
-    this.state = State.Ended;
-    this.context = emptyContext;
-    this.fn = typeof this.fn === 'function' ? this.fn.name : this.fn;
-    this.args = NO_ARGUMENTS;
+  private _end(failed: boolean, error: unknown): void {
+    this._state = State.Ended;
+    this._context = emptyContext;
+    this._fn = typeof this._fn === 'function' ? this._fn.name : this._fn;
+    this._args = NO_ARGUMENTS;
     if (failed && !GreenletExit.is(error)) getHub().report(this, error);
-    if (this.links !== null) this.notifyLinks();
+    if (this._links !== null) this._notifyLinks();
   }
 
   /** Whether it has ended. */
   get dead(): boolean {
-    return this.state === State.Ended;
+    return this._state === State.Ended;
   }
 
   /** The hub it runs on. */
@@ -724,37 +729,37 @@ export class RawGreenlet extends Runnable {
   /** Throws `error` in it, where it is parked or parks next. Does not wait. */
   kill(error?: KillError): void {
     const thrown = toError('kill()', error);
-    if (!this.dead) this.interrupt(thrown, false);
+    if (!this.dead) this._interrupt(thrown, false);
   }
 
   /** As {@link kill}, before anything else that is ready runs. */
   throw(error?: KillError): void {
     const thrown = toError('throw()', error);
-    if (!this.dead) this.interrupt(thrown, true);
+    if (!this.dead) this._interrupt(thrown, true);
   }
 
   /** @internal */
-  interrupt(error: Error, next: boolean): void {
-    if (this.state === State.Running) {
+  _interrupt(error: Error, next: boolean): void {
+    if (this._state === State.Running) {
       if (currentRunnable() === (this as Runnable)) throw error;
       interrupt(this, error, next);
     } else {
-      this.end(true, error);
+      this._end(true, error);
     }
   }
 
-  describe(): string {
-    return `<RawGreenlet ${describeFunction(this.fn)}(${describeArguments(this.args)})>`;
+  _describe(): string {
+    return `<RawGreenlet ${describeFunction(this._fn)}(${describeArguments(this._args)})>`;
   }
 
   override toString(): string {
     const state =
-      this.state === State.Ended
+      this._state === State.Ended
         ? 'ended'
-        : this.wait === null
+        : this._wait === null
           ? 'ready'
-          : `parked in ${this.wait.describe()}`;
-    return `${this.describe().slice(0, -1)} ${state}>`;
+          : `parked in ${this._wait.describe()}`;
+    return `${this._describe().slice(0, -1)} ${state}>`;
   }
 
   [inspect.custom](): string {
@@ -797,7 +802,7 @@ export function spawn(first: unknown, ...rest: unknown[]): Greenlet<unknown> {
     return greenlet;
   }
   const { options, fn, args } = withOptions('spawn()', first, rest);
-  const greenlet = new Greenlet(fn, ...args).configure(options ?? {});
+  const greenlet = new Greenlet(fn, ...args)._configure(options ?? {});
   greenlet.start();
   return greenlet;
 }
@@ -848,5 +853,5 @@ export function checkGreenlet(call: string, value: unknown): Greenlet<unknown> |
 export function kill(greenlet: Greenlet<never> | Greenlet<unknown> | RawGreenlet, error?: KillError): void {
   const target = checkGreenlet('kill()', greenlet);
   const thrown = toError('kill()', error);
-  if (!target.dead) target.interrupt(thrown, false);
+  if (!target.dead) target._interrupt(thrown, false);
 }

@@ -65,8 +65,8 @@ class Trouble {
   readonly pending: Interruption[] = [];
   /** How many `shield` calls it is in. */
   shields = 0;
-  /** How many `WebAssembly.promising` calls it is in, synchronously. */
-  promisingCalls = 0;
+  /** Why it must not park: one reason for each call it is in that cannot be left in the middle. */
+  readonly unparkable: string[] = [];
   /** The kill that was thrown in it last, until it parks again. */
   survivedKill: unknown = undefined;
 }
@@ -74,43 +74,43 @@ class Trouble {
 /** Whatever runs on a stack and can park there: greenlets and raw greenlets. */
 export abstract class Runnable {
   /** The number of the stack it runs on; −1 while it has none. @internal */
-  stackId = -1;
+  _stackId = -1;
   /** The async context it starts with. @internal */
-  context: Context = emptyContext;
+  _context: Context = emptyContext;
   /** What it is parked on; `null` while it runs or is ready. @internal */
-  wait: Wait | null = null;
+  _wait: Wait | null = null;
   /** Whatever is on its way to it. @internal */
-  trouble: Trouble | null = null;
+  _trouble: Trouble | null = null;
   /** Who is told when it ends. @internal */
-  links: LinkEntry[] | null = null;
+  _links: LinkEntry[] | null = null;
 
   /** Runs it on the stack of a runner. Never throws. @internal */
-  abstract begin(stackId: number): void;
+  abstract _begin(stackId: number): void;
 
   /** Whether it has ended. */
   abstract get dead(): boolean;
 
   /** Names it in reports, without what it is doing. */
-  abstract describe(): string;
+  abstract _describe(): string;
 
   /** Tells `link` when it has ended; at once if it has. @internal */
-  addLink(link: LinkEntry): void {
+  _addLink(link: LinkEntry): void {
     if (this.dead) link.notify(this);
-    else (this.links ??= []).push(link);
+    else (this._links ??= []).push(link);
   }
 
   /** @internal */
-  removeLink(link: LinkEntry): void {
-    const { links } = this;
+  _removeLink(link: LinkEntry): void {
+    const links = this._links;
     const index = links === null ? -1 : links.indexOf(link);
     if (links !== null && index >= 0) links.splice(index, 1);
   }
 
   /** @internal */
-  notifyLinks(): void {
-    const { links } = this;
+  _notifyLinks(): void {
+    const links = this._links;
     if (links === null) return;
-    this.links = null;
+    this._links = null;
     for (let index = 0; index < links.length; index++) (links[index] as LinkEntry).notify(this);
   }
 }
@@ -122,13 +122,13 @@ class HubCallback {
     private readonly args: unknown[],
   ) {}
 
-  begin(): void {
+  _begin(): void {
     runInHub(this.callback, this.args);
   }
 }
 
 interface Startable {
-  begin(stackId: number): void;
+  _begin(stackId: number): void;
 }
 
 /** Who runs. `null` on the main stack and in callbacks of the hub. */
@@ -199,7 +199,7 @@ function runGreenlets(id: number, handedOver: number): void {
   const own = dedicated.get(id);
   if (own !== undefined) {
     dedicated.delete(id);
-    own.begin(id);
+    own._begin(id);
     return;
   }
   let next = handedOver;
@@ -207,7 +207,7 @@ function runGreenlets(id: number, handedOver: number): void {
     if (next > 0) fireTimer(next - 1);
     while ((shared[Shared.Starting] as number) > 0) {
       (shared[Shared.Starting] as number)--;
-      take()?.begin(id);
+      take()?._begin(id);
     }
     next = native.rest();
     if (next < 0) return;
@@ -216,17 +216,17 @@ function runGreenlets(id: number, handedOver: number): void {
 
 /** Makes `runnable` the current one, on the stack of a runner. */
 export function enterStack(runnable: Runnable, stackId: number): void {
-  runnable.stackId = stackId;
+  runnable._stackId = stackId;
   running[stackId] = runnable;
   current = runnable;
-  enterContext(runnable.context);
+  enterContext(runnable._context);
 }
 
 /** The current greenlet has ended. */
 export function leaveStack(runnable: Runnable): void {
-  running[runnable.stackId] = undefined;
-  runnable.stackId = -1;
-  runnable.trouble = null;
+  running[runnable._stackId] = undefined;
+  runnable._stackId = -1;
+  runnable._trouble = null;
   current = null;
 }
 
@@ -271,10 +271,10 @@ export function stackBelow(caller: (...args: never[]) => unknown): string {
 /** The JavaScript stack of a parked or running greenlet; empty if it has none. */
 export function stackOf(runnable: Runnable): string {
   if (runnable === current) return stackBelow(stackOf);
-  if (runnable.stackId < 0) return '';
+  if (runnable._stackId < 0) return '';
   inspected = '';
   const self = current;
-  native.inspectStack(runnable.stackId);
+  native.inspectStack(runnable._stackId);
   current = self;
   return inspected;
 }
@@ -319,14 +319,14 @@ function selfTest(): void {
   const probe = new (class extends Runnable {
     readonly dead = false;
 
-    describe(): string {
+    _describe(): string {
       return 'the self-test';
     }
 
-    begin(stackId: number): void {
+    _begin(stackId: number): void {
       enterStack(this, stackId);
       steps.push('entered');
-      this.wait = plainWait('the self-test');
+      this._wait = plainWait('the self-test');
       native.park();
       current = this;
       try {
@@ -452,15 +452,13 @@ function prepare(greenlet: Runnable, wait: Wait): void {
         'native code, which cannot be left in the middle.',
     );
   }
-  if (greenlet.trouble !== null) faceTrouble(greenlet, greenlet.trouble, wait);
+  if (greenlet._trouble !== null) faceTrouble(greenlet, greenlet._trouble, wait);
 }
 
 function faceTrouble(greenlet: Runnable, trouble: Trouble, wait: Wait): void {
-  if (trouble.promisingCalls > 0) {
-    throw new BlockingSwitchOutError(
-      `parking in ${wait.describe()} is not possible in the synchronous part of a WebAssembly.promising call: V8 would ` +
-        'crash. Use an ordinary export of the module, whose imports may block a greenlet as they are.',
-    );
+  const reason = trouble.unparkable.at(-1);
+  if (reason !== undefined) {
+    throw new BlockingSwitchOutError(`parking in ${wait.describe()} is not possible ${reason}`);
   }
   const next = trouble.shields === 0 ? trouble.pending.shift() : undefined;
   if (next !== undefined) {
@@ -475,7 +473,7 @@ function faceTrouble(greenlet: Runnable, trouble: Trouble, wait: Wait): void {
 }
 
 function troubleOf(greenlet: Runnable): Trouble {
-  return (greenlet.trouble ??= new Trouble());
+  return (greenlet._trouble ??= new Trouble());
 }
 
 function noteThrown(greenlet: Runnable, error: unknown): unknown {
@@ -492,14 +490,14 @@ function noteThrown(greenlet: Runnable, error: unknown): unknown {
 export function beforeNative(call: string, wait: Wait): Context {
   const greenlet = requireGreenlet(call);
   prepare(greenlet, wait);
-  greenlet.wait = wait;
+  greenlet._wait = wait;
   return saveContext();
 }
 
 /** Ends what {@link beforeNative} began. If the call was interrupted, `throwInterruption` has to follow. */
 export function afterNative(greenlet: Runnable, saved: Context): void {
   current = greenlet;
-  greenlet.wait = null;
+  greenlet._wait = null;
   restoreContext(saved);
 }
 
@@ -524,14 +522,14 @@ export function throwInterruption(greenlet: Runnable): never {
 export function park(call: string, wait: Wait, timeoutMs = -1, referenced = true): boolean {
   const greenlet = requireGreenlet(call);
   prepare(greenlet, wait);
-  greenlet.wait = wait;
+  greenlet._wait = wait;
   const saved = saveContext();
   const cause = timeoutMs < 0 ? native.park() : native.parkFor(timeoutMs, referenced);
   current = greenlet;
   restoreContext(saved);
   if (cause === undefined) return true;
   if (cause === Cause.Interrupted) throwInterruption(greenlet);
-  greenlet.wait = null;
+  greenlet._wait = null;
   wait.cancel();
   return false;
 }
@@ -549,14 +547,14 @@ export function yieldNow(call: string): void {
   native.yieldNow();
   current = greenlet;
   restoreContext(saved);
-  if (greenlet.trouble !== null) faceTrouble(greenlet, greenlet.trouble, yielding);
+  if (greenlet._trouble !== null) faceTrouble(greenlet, greenlet._trouble, yielding);
 }
 
 /** Makes a greenlet ready that is parked by {@link park}. `false` if it is not parked any more. */
 export function wake(greenlet: Runnable): boolean {
-  if (greenlet.wait === null) return false;
-  greenlet.wait = null;
-  native.wake(greenlet.stackId);
+  if (greenlet._wait === null) return false;
+  greenlet._wait = null;
+  native.wake(greenlet._stackId);
   return true;
 }
 
@@ -572,13 +570,13 @@ export function interrupt(
   next = false,
   sender: object | null = null,
 ): void {
-  const { wait } = greenlet;
+  const wait = greenlet._wait;
   const trouble = troubleOf(greenlet);
   if (wait !== null && trouble.shields === 0 && trouble.interruption === null) {
-    greenlet.wait = null;
+    greenlet._wait = null;
     trouble.interruption = { error, sender };
     wait.cancel();
-    native.interrupt(greenlet.stackId, next);
+    native.interrupt(greenlet._stackId, next);
   } else {
     trouble.pending.push({ error, sender });
   }
@@ -586,15 +584,26 @@ export function interrupt(
 
 /** Takes back what `sender` has sent and the greenlet has not got yet. */
 export function withdraw(greenlet: Runnable, sender: object): void {
-  if (greenlet.trouble === null) return;
-  const { pending } = greenlet.trouble;
+  if (greenlet._trouble === null) return;
+  const { pending } = greenlet._trouble;
   const index = pending.findIndex((interruption) => interruption.sender === sender);
   if (index >= 0) pending.splice(index, 1);
 }
 
-/** Marks the greenlet that calls as inside (1) or outside (−1) the synchronous part of a `WebAssembly.promising` call. */
-export function notePromisingCall(greenlet: Runnable, change: 1 | -1): void {
-  troubleOf(greenlet).promisingCalls += change;
+/**
+ * Calls `fn` such that the current greenlet, if there is one, cannot park before it returns.
+ *
+ * @param reason - ends the sentence "parking in … is not possible"
+ */
+export function withoutParking<T>(reason: string, fn: () => T): T {
+  if (current === null) return fn();
+  const { unparkable } = troubleOf(current);
+  unparkable.push(reason);
+  try {
+    return fn();
+  } finally {
+    unparkable.pop();
+  }
 }
 
 /**
@@ -677,17 +686,18 @@ export class Hub extends EventEmitter<HubEvents> {
 
   /** @internal */
   report(context: unknown, error: unknown): void {
-    if (isInstance(error, this.notErrors)) return;
-    if (isInstance(error, this.systemErrors) && this.systemErrorTarget?.(error)) return;
     const interrupted = current;
     current = null;
     try {
+      if (isInstance(error, this.notErrors)) return;
+      if (isInstance(error, this.systemErrors) && this.systemErrorTarget?.(error)) return;
       this.handleError(context, error);
     } catch (failure) {
       printError(context, error);
       printError(this.handleError, failure);
+    } finally {
+      current = interrupted;
     }
-    current = interrupted;
   }
 
   /**
@@ -728,7 +738,7 @@ export class Hub extends EventEmitter<HubEvents> {
     const greenlets = startedRunnables();
     return {
       greenlets: greenlets.length,
-      parked: greenlets.filter((greenlet) => greenlet.wait !== null).length,
+      parked: greenlets.filter((greenlet) => greenlet._wait !== null).length,
       ready,
       timers,
       sockets,
@@ -751,15 +761,26 @@ function formatError(error: unknown): string {
   return formatValue(error, { depth: 4, getters: false });
 }
 
+/** Prints an error; whatever fails in showing it must not take the runner down. */
 function printError(context: unknown, error: unknown): void {
+  try {
+    process.stderr.write(describeFailure(context, error));
+  } catch (failure) {
+    process.stderr.write(
+      `An error that cannot be shown: ${failure instanceof Error ? failure.message : 'it throws'}\n\n`,
+    );
+  }
+}
+
+function describeFailure(context: unknown, error: unknown): string {
   const what = error instanceof Error ? error.name : typeof error;
   const who =
     context instanceof Runnable
-      ? context.describe()
+      ? context._describe()
       : typeof context === 'function'
         ? `callback ${context.name || '(anonymous)'}`
         : String(context);
-  process.stderr.write(`${formatError(error)}\n${new Date().toISOString()} ${who} failed with ${what}\n\n`);
+  return `${formatError(error)}\n${new Date().toISOString()} ${who} failed with ${what}\n\n`;
 }
 
 const hub = new Hub();

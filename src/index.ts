@@ -5,11 +5,13 @@ import { allowParkingInJoin } from './array-join.js';
 import { config } from './config.js';
 import { onFirstGreenlet } from './hub.js';
 import { guardJspi } from './jspi.js';
+import { guardLimitedScripts } from './vm-limits.js';
 
 // V8 aborts when it collects WebAssembly code while stacks are archived.
 setFlagsFromString('--no-wasm-code-gc');
 guardJspi();
 onFirstGreenlet(allowParkingInJoin);
+onFirstGreenlet(guardLimitedScripts);
 
 /** How long greenlets may run, in ms, before Node's own callbacks get their turn. gevent: `getswitchinterval`. */
 export function getSwitchInterval(): number {

@@ -8,7 +8,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 
-import { currentRunnable, notePromisingCall } from './hub.js';
+import { withoutParking } from './hub.js';
 
 interface JspiNamespace {
   promising?: (fn: (...args: never[]) => unknown) => (...args: unknown[]) => Promise<unknown>;
@@ -16,6 +16,10 @@ interface JspiNamespace {
 }
 
 declare const WebAssembly: JspiNamespace | undefined;
+
+const REASON =
+  'in the synchronous part of a WebAssembly.promising call: V8 would crash. Use an ordinary export of the module, whose ' +
+  'imports may block a greenlet as they are.';
 
 let prepared = false;
 
@@ -39,16 +43,7 @@ export function guardJspi(): void {
   const guarded = (fn: (...args: never[]) => unknown): ((...args: unknown[]) => Promise<unknown>) => {
     const inner = promising(fn);
     prepareCollector();
-    return (...args) => {
-      const greenlet = currentRunnable();
-      if (greenlet === null) return inner(...args);
-      notePromisingCall(greenlet, 1);
-      try {
-        return inner(...args);
-      } finally {
-        notePromisingCall(greenlet, -1);
-      }
-    };
+    return (...args) => withoutParking(REASON, () => inner(...args));
   };
   Object.defineProperty(guarded, 'name', { value: 'promising' });
   Object.defineProperty(WebAssembly, 'promising', { value: guarded, configurable: true, writable: true });

@@ -84,7 +84,7 @@ export function withinLimits<T>(call: string, limits: CheckedLimits, operation: 
 }
 
 function interruptIfAlive(greenlet: Runnable, signal: AbortSignal | null): void {
-  if (greenlet.stackId >= 0) interrupt(greenlet, signal?.reason ?? new HubDestroyed(), false, signal);
+  if (greenlet._stackId >= 0) interrupt(greenlet, signal?.reason ?? new HubDestroyed(), false, signal);
 }
 
 /** Parks on `wait` as long as `limits` allow. `false` if their own time passed first, a `Timeout` object's included. */

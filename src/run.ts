@@ -34,7 +34,7 @@ const REPORTED_FRAMES = 8;
 
 /** Who waits for what and where, for {@link LoopExit}. */
 function report(): string {
-  const parked = startedRunnables().filter(({ wait }) => wait !== null);
+  const parked = startedRunnables().filter(({ _wait }) => _wait !== null);
   const shown = parked.slice(0, REPORTED_GREENLETS).map((runnable) => {
     const { stack } = runnable as Greenlet<unknown>;
     const frames = stack
@@ -54,7 +54,7 @@ function onBeforeExit(): void {
     for (const waiter of waiters) wake(waiter);
     return;
   }
-  const main = mains.findLast(({ wait }) => wait !== null);
+  const main = mains.findLast(({ _wait }) => _wait !== null);
   if (main === undefined) return;
   interrupt(
     main,
@@ -158,10 +158,10 @@ export function run<T>(main: () => T | PromiseLike<T>, options: RunOptions = {})
     throw new TypeError(`run(): signals must be true or false, got ${typeof signals}`);
   if (stackSize !== undefined) checkStackSize('stackSize', stackSize);
   watchForEnd();
-  const greenlet = new Greenlet<T | PromiseLike<T>>(main).configure(
+  const greenlet = new Greenlet<T | PromiseLike<T>>(main)._configure(
     stackSize === undefined ? { name } : { name, stackSize },
   );
-  greenlet.markAsMain();
+  greenlet._markAsMain();
   const guard = signals && isMainThread() ? new SignalGuard(greenlet) : null;
   mains.push(greenlet);
   const settled = greenlet.then();

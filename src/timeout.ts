@@ -51,10 +51,8 @@ function describe(ms: number | null, error: TimeoutError): string {
  * const page = download(url);
  */
 export class Timeout extends UnthrownError implements Expirable {
-  /** How long, in ms; `null`: for ever. */
-  readonly ms: number | null;
-  /** What it throws in its own place. `false`: itself, and {@link run} swallows it. */
-  readonly error: TimeoutError;
+  readonly #ms: number | null;
+  readonly #error: TimeoutError;
   readonly #referenced: boolean;
   #closed = false;
   #timer: HubTimer | null = null;
@@ -70,8 +68,8 @@ export class Timeout extends UnthrownError implements Expirable {
     const duration = checkDuration(ms);
     checkError(error);
     super();
-    this.ms = duration;
-    this.error = error;
+    this.#ms = duration;
+    this.#error = error;
     this.#referenced = ref;
   }
 
@@ -102,6 +100,16 @@ export class Timeout extends UnthrownError implements Expirable {
     const started = timeout instanceof Timeout ? timeout : new this(timeout, error, options);
     if (!started.pending) started.start();
     return started;
+  }
+
+  /** How long, in ms; `null`: for ever. */
+  get ms(): number | null {
+    return this.#ms;
+  }
+
+  /** What it throws in its own place. `false`: itself, and {@link run} swallows it. */
+  get error(): TimeoutError {
+    return this.#error;
   }
 
   /** Whether it runs: started, not expired, not cancelled. */
@@ -179,7 +187,7 @@ export class Timeout extends UnthrownError implements Expirable {
   /** Called in the hub when the time is up; subclasses may do more. */
   protected onExpiration(): void {
     const greenlet = this.#greenlet;
-    if (greenlet === null || greenlet.stackId < 0) return;
+    if (greenlet === null || greenlet._stackId < 0) return;
     const { error } = this;
     const thrown = typeof error === 'function' ? new error() : error instanceof Error ? error : this;
     interrupt(greenlet, thrown, false, this);

@@ -57,8 +57,8 @@ function sourceOf(call: string, object: WaitableLike): Source {
       object,
       subscribe(notify) {
         const link = { callback: null, notify };
-        object.addLink(link);
-        return () => object.removeLink(link);
+        object._addLink(link);
+        return () => object._removeLink(link);
       },
     };
   }
@@ -325,7 +325,7 @@ class JoinAll implements LinkEntry, Wait {
   waitFor(greenlets: Set<Runnable>, limits: CheckedLimits): void {
     if (this.count === 0) return;
     this.#greenlets = greenlets;
-    for (const greenlet of greenlets) greenlet.addLink(this);
+    for (const greenlet of greenlets) greenlet._addLink(this);
     try {
       if (!this.#isOver && !isImmediate(limits)) {
         this.#waiting = requireGreenlet('joinAll()');
@@ -350,7 +350,7 @@ class JoinAll implements LinkEntry, Wait {
   }
 
   cancel(): void {
-    for (const greenlet of this.#greenlets) greenlet.removeLink(this);
+    for (const greenlet of this.#greenlets) greenlet._removeLink(this);
   }
 
   describe(): string {
