@@ -164,6 +164,9 @@ impl Uv {
         self.pumping.set(false);
         if !core.is_closed() {
             self.update(core);
+            if core.hub().is_idle() {
+                core.stacks.borrow_mut().trim();
+            }
         }
     }
 }

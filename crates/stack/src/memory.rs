@@ -82,13 +82,23 @@ impl StackMemory {
         self.top() - self.floor.get()
     }
 
-    /// Gives the physical pages back to the system and keeps the address range.
-    pub(crate) fn discard(&mut self) {
-        // SAFETY: (local) the range lies within this stack's own mapping, and nothing runs on it: the
-        // caller holds the only `StackMemory` of it.
-        unsafe {
-            libc::madvise(self.limit() as *mut libc::c_void, self.usable(), libc::MADV_DONTNEED);
-        }
+    /// The lowest address, that of the guard page.
+    pub(crate) fn floor(&self) -> usize {
+        self.floor.get()
+    }
+}
+
+/// Gives the physical pages of `stacks` back to the system and keeps their address ranges and guards.
+///
+/// Each stack must lie directly above the one before it.
+pub(crate) fn discard(stacks: &mut [StackMemory]) {
+    let (Some(lowest), Some(highest)) = (stacks.first(), stacks.last()) else { return };
+    let length = highest.top() - lowest.limit();
+    debug_assert_eq!(length + lowest.guard_size, stacks.iter().map(StackMemory::size).sum::<usize>());
+    // SAFETY: (local) the range consists of these stacks and the guards between them. Nothing runs on them: the
+    // caller holds the only `StackMemory` of each. Guards survive MADV_DONTNEED, by advice as by protection.
+    unsafe {
+        libc::madvise(lowest.limit() as *mut libc::c_void, length, libc::MADV_DONTNEED);
     }
 }
 
