@@ -370,10 +370,7 @@ pub(crate) fn install(env: napi_env, exports: napi_value) -> napi::Result<()> {
         };
         export_scratch(core, exports, buffer, length)
     });
-    installed.or_else(|failure| {
-        failure.throw(env);
-        Err(napi::Error::from_status(napi::Status::PendingException))
-    })
+    installed.map_err(napi::Error::from)
 }
 
 fn export(

@@ -62,6 +62,16 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// For napi-rs, which throws it while the module is being loaded.
+impl From<Failure> for napi::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Pending => Self::from_status(napi::Status::PendingException),
+            Failure::Error { message, .. } => Self::from_reason(message),
+        }
+    }
+}
+
 /// The failure that a Node-API status stands for; `None` if it is success.
 pub(crate) fn of_status(status: napi_status) -> Option<Failure> {
     match status {

@@ -68,9 +68,7 @@ impl Core {
 /// `inspectStack(id)`: enters a parked stack, calls the function given to `start`, and comes back.
 pub(crate) fn inspect_stack(core: &'static Core, arguments: Arguments) -> Returned {
     let target = core.runners.borrow().get(arguments.index(0)?);
-    let Some(target) = target.filter(|target| {
-        target.coroutine.borrow().is_some() && !core.is_current(target) && target.thread_id.get() != 0
-    }) else {
+    let Some(target) = target.filter(|target| !core.is_current(target) && target.has_begun.get()) else {
         return Ok(UNDEFINED);
     };
     target.inspected.set(true);

@@ -1,6 +1,6 @@
 //! Runners: each is a stack on which JavaScript's runner loop runs greenlets one after another.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ptr;
 use std::rc::Rc;
 
@@ -19,9 +19,11 @@ pub(crate) struct Runner {
     pub(crate) reusable: bool,
     /// V8's id of this "thread"; 0 before it first ran.
     pub(crate) thread_id: Cell<i32>,
-    /// `None` while it is running.
-    pub(crate) coroutine: RefCell<Option<Coroutine>>,
+    /// `None` while it is running. Boxed, because it is taken out and put back at every switch.
+    pub(crate) coroutine: Cell<Option<Box<Coroutine>>>,
     pub(crate) suspender: Cell<Suspender>,
+    /// Whether it has been entered: only then there is something to look at.
+    pub(crate) has_begun: Cell<bool>,
     /// Set when it is entered only to tell where it is parked.
     pub(crate) inspected: Cell<bool>,
 }
@@ -82,16 +84,18 @@ impl Core {
             bounds,
             reusable,
             thread_id: Cell::new(stack.tag()),
-            coroutine: RefCell::new(None),
+            coroutine: Cell::new(None),
             suspender: Cell::new(Suspender::none()),
+            has_begun: Cell::new(false),
             inspected: Cell::new(false),
         });
         let own = Rc::clone(&runner);
         let coroutine = Coroutine::new(stack, move |suspender| {
             own.suspender.set(suspender);
+            own.has_begun.set(true);
             self.run_on(&own);
         });
-        *runner.coroutine.borrow_mut() = Some(coroutine);
+        runner.coroutine.set(Some(Box::new(coroutine)));
         self.runners.borrow_mut().slots[id as usize] = Some(Rc::clone(&runner));
         Ok(runner)
     }

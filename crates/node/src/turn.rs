@@ -192,8 +192,7 @@ impl Core {
 
     /// Enters a stack; returns when it is left or has ended.
     fn enter(&self, runner: &Rc<Runner>) {
-        let coroutine = runner.coroutine.borrow_mut().take();
-        let Some(mut coroutine) = coroutine else { return };
+        let Some(mut coroutine) = runner.coroutine.take() else { return };
         self.switches.set(self.switches.get() + 1);
         *self.current.borrow_mut() = Some(Rc::clone(runner));
         // SAFETY: (protocol) the stack that was left has departed, so the isolate is unlocked.
@@ -201,8 +200,8 @@ impl Core {
         let status = coroutine.resume();
         *self.current.borrow_mut() = None;
         match status {
-            Status::Suspended => *runner.coroutine.borrow_mut() = Some(coroutine),
-            Status::Finished => self.retire(runner, coroutine),
+            Status::Suspended => runner.coroutine.set(Some(coroutine)),
+            Status::Finished => self.retire(runner, *coroutine),
         }
     }
 }
