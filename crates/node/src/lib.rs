@@ -1,6 +1,6 @@
 //! The Node-API binding: converts arguments, tries, parks, retries, converts back. No policy.
 //!
-//! Functions that are called often are raw Node-API callbacks with the isolate's [`Core`](core::Core) as
+//! Functions that are called often are raw Node-API callbacks with the isolate's `Core` as
 //! their data (13–47 ns a call); `#[napi]` costs two to three times that and serves what is called once.
 //!
 //! Code that calls back into JavaScript or parks may not hold a borrow of anything in the `Core`: another

@@ -1,7 +1,7 @@
 //! Machine stacks and the raw switch between them.
 //!
-//! Three layers, from the machine upwards: [`memory`] obtains address space and guards it, [`pool`]
-//! hands out stacks of a size and takes finished ones back, [`coroutine`] runs a function on a stack
+//! Three layers, from the machine upwards: `memory` obtains address space and guards it, `pool`
+//! hands out stacks of a size and takes finished ones back, `coroutine` runs a function on a stack
 //! that may be left in the middle and entered again. Nothing here knows of V8 or of events.
 
 mod coroutine;

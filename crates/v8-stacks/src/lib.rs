@@ -5,8 +5,8 @@
 //! as a thread of its own. V8 tells threads apart by one `thread_local int`, so a switch is: archive,
 //! write that integer, switch the machine stack, restore ([`V8Stacks`], file `switch.rs`).
 //!
-//! None of this is a contract of V8. Every address is *found* at load time by [`probe`], verified word
-//! by word and kept in one struct of facts, the [`layout`]; whatever does not come out exactly as
+//! None of this is a contract of V8. Every address is *found* at load time by `probe`, verified word
+//! by word and kept in one struct of facts, the `layout`; whatever does not come out exactly as
 //! expected is a [`Refusal`], and nothing is written to a word that was not verified.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
