@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import test from 'ava';
 import { config } from 'greenstack';
 
@@ -35,7 +35,8 @@ test.before(async () => {
   mkdirSync(PROGRAMS, { recursive: true });
   for (const block of blocks) writeFileSync(join(PROGRAMS, `${nameOf(block)}.mts`), block.code);
   const compilerOptions = { rootDir: '.', outDir: '.' };
-  const project = { extends: '../../tsconfig.examples.json', compilerOptions, include: ['*.mts'] };
+  const files = { include: ['*.mts'], exclude: [] };
+  const project = { extends: '../../tsconfig.examples.json', compilerOptions, ...files };
   writeFileSync(join(PROGRAMS, 'tsconfig.json'), JSON.stringify(project));
   const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   const compiled = await node(compiler, ['--project', PROGRAMS]);
@@ -69,6 +70,19 @@ for (const page of pages) {
     t.deepEqual(broken, []);
   });
 }
+
+test('every source file is on the map of the architecture', (t) => {
+  const crates = readdirSync(join(ROOT, 'crates')).map((name) => `crates/${name}/src`);
+  const files = ['src', ...crates].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { encoding: 'utf8', recursive: true }),
+  );
+  const names = files.map((file) => basename(file)).filter((name) => /\.(ts|rs)$/.test(name));
+  const map = readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8');
+  t.deepEqual(
+    names.filter((name) => !map.includes(name)),
+    [],
+  );
+});
 
 test('every setting is described', (t) => {
   const text = readFileSync(join(ROOT, 'docs/guide/configuration.md'), 'utf8');

@@ -57,7 +57,6 @@ interface Native {
     resource: object,
     words: Int32Array,
     idleRunners: number,
-    stackSize: number,
   ): void;
   /** From now on the async context in V8 follows the greenlet. */
   useNativeContext(): void;
@@ -82,6 +81,8 @@ interface Native {
   /** Enters a parked stack only to call the `inspect` of {@link start} there. */
   inspectStack(stack: number): void;
   keepAlive(change: 1 | -1): void;
+  /** For stacks made from now on, in bytes. */
+  setStackSize(bytes: number): void;
   setSwitchInterval(ms: number): void;
   /** To be called outside of, inside, twice inside and outside of `JSON.stringify`, before {@link followShutdownList}. */
   lookAtIsolate(): void;

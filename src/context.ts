@@ -23,8 +23,15 @@ export const hubResource: object = { greenstack: 'hub' };
 const storeKeys: symbol[] = [];
 const NO_STORES: Stores = [];
 
-/** Whether Node keeps the context in V8. */
-const isNative = new AsyncLocalStorage<object>().run({}, () => native.getContext() !== undefined);
+/** Whether Node keeps the context in V8. Leaves no trace of the storage that it asks with. */
+const isNative = ((): boolean => {
+  const probe = new AsyncLocalStorage<object>();
+  const found = probe.run({}, () => native.getContext() !== undefined);
+  const key = (probe as StorageInternals).kResourceStore;
+  if (key !== undefined) Reflect.deleteProperty(executionAsyncResource(), key);
+  probe.disable();
+  return found;
+})();
 
 if (isNative) native.useNativeContext();
 

@@ -630,14 +630,14 @@ export class Greenlet<T = unknown> extends Runnable {
 
   // ---- looking at it
 
-  /** `<Greenlet "name": fn(args)>`; subclasses may override it. */
+  /** @internal */
   _describe(): string {
     const fn = this._fn;
     const call = fn === null ? '' : `: ${describeFunction(fn)}(${describeArguments(this._args)})`;
     return `<${this.constructor.name} "${this.name}"${call}>`;
   }
 
-  /** As {@link describe}, with what it is doing. */
+  /** `<Greenlet "name": fn(args) …>` with what it is doing; subclasses may override it. */
   override toString(): string {
     return `${this._describe().slice(0, -1)} ${this._describeState()}>`;
   }

@@ -22,6 +22,7 @@ import {
   restoreContext,
   saveContext,
 } from './context.js';
+import type { Greenlet, RawGreenlet } from './greenlet.js';
 import {
   BlockingSwitchOutError,
   GreenletExit,
@@ -287,7 +288,8 @@ export function startedRunnables(): Runnable[] {
 /** Ties the hub to Node's loop and verifies that greenlets work here. Called once, at load. */
 function start(): void {
   native.setSwitchInterval(config.switchInterval);
-  native.start(runGreenlets, turn, inspect, hubResource, shared, config.idleStacks, config.stackSize);
+  native.setStackSize(config.stackSize);
+  native.start(runGreenlets, turn, inspect, hubResource, shared, config.idleStacks);
   try {
     findShutdownList();
     selfTest();
@@ -468,7 +470,7 @@ function faceTrouble(greenlet: Runnable, trouble: Trouble, wait: Wait): void {
   if (trouble.survivedKill !== undefined) {
     const error = trouble.survivedKill;
     trouble.survivedKill = undefined;
-    hub.emit('killIgnored', greenlet, error);
+    hub.emit('killIgnored', greenlet as Greenlet<unknown> | RawGreenlet, error);
   }
 }
 
@@ -655,7 +657,7 @@ type ErrorClass = abstract new (...args: never[]) => unknown;
 
 interface HubEvents {
   /** A greenlet has parked again after a kill was thrown in it, be it to clean up or because it caught it. */
-  killIgnored: [greenlet: Runnable, error: unknown];
+  killIgnored: [greenlet: Greenlet<unknown> | RawGreenlet, error: unknown];
 }
 
 /** The hub of one thread: Node's own main stack, seen from greenlets. gevent: `gevent.hub.Hub`. */
@@ -797,6 +799,7 @@ export function requireHub(): void {
 
 configListeners.push((name) => {
   if (name === 'switchInterval') native.setSwitchInterval(config.switchInterval);
+  if (name === 'stackSize') native.setStackSize(config.stackSize);
 });
 
 /** Keeps the process alive until it is called with −1 as often as with 1. */

@@ -1,7 +1,7 @@
 /** How long a call may wait, and what else may end it: the last argument of every call that parks. */
 import { checkMilliseconds, describe } from './checks.js';
 import { HubDestroyed } from './errors.js';
-import { interrupt, park, requireGreenlet, type Runnable, type Wait } from './hub.js';
+import { interrupt, park, requireGreenlet, type Runnable, type Wait, withdraw } from './hub.js';
 import { Timeout } from './timeout.js';
 
 /**
@@ -78,7 +78,10 @@ export function withinLimits<T>(call: string, limits: CheckedLimits, operation: 
   try {
     return operation();
   } finally {
-    signal?.removeEventListener('abort', onAbort);
+    if (signal !== null) {
+      signal.removeEventListener('abort', onAbort);
+      withdraw(greenlet, signal);
+    }
     if (startedHere) limit.cancel();
   }
 }

@@ -1,4 +1,6 @@
 /** `run`: from plain Node code into the main greenlet; and what happens when nothing is left to wait for. */
+import { isMainThread } from 'node:worker_threads';
+
 import { checkStackSize, config } from './config.js';
 import { KeyboardInterrupt, LoopExit } from './errors.js';
 import { Greenlet, type SpawnOptions } from './greenlet.js';
@@ -92,23 +94,30 @@ getHub().waitUntilIdle = (timeoutMs) => {
   return park('wait()', new IdleWait(waiting), timeoutMs, false);
 };
 
-/** Throws signals in the main greenlet as long as `run` lasts. */
+/** Throws SIGINT and SIGTERM in main greenlets as long as there are some that want them. */
 class SignalGuard {
+  readonly #guarded = new Set<Greenlet<unknown>>();
   #received: NodeJS.Signals | null = null;
+
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     // Whoever listens too has decided what the signal means.
-    if (process.listenerCount(signal) > 1 || this.main.ready) return;
+    if (process.listenerCount(signal) > 1) return;
     this.#received = signal;
-    interrupt(this.main, new KeyboardInterrupt(signal));
+    for (const main of this.#guarded) interrupt(main, new KeyboardInterrupt(signal));
   };
 
-  constructor(private readonly main: Greenlet<unknown>) {
-    process.on('SIGINT', this.#onSignal);
-    process.on('SIGTERM', this.#onSignal);
+  guard(main: Greenlet<unknown>): void {
+    if (this.#guarded.size === 0) {
+      process.on('SIGINT', this.#onSignal);
+      process.on('SIGTERM', this.#onSignal);
+    }
+    this.#guarded.add(main);
   }
 
-  /** The main greenlet has ended. After a signal, so do the others and then the process. */
-  async close(): Promise<void> {
+  /** A main greenlet has ended. If it was the last and there was a signal, so do the others and then the process. */
+  async release(main: Greenlet<unknown>): Promise<void> {
+    this.#guarded.delete(main);
+    if (this.#guarded.size > 0) return;
     const signal = this.#received;
     if (signal !== null) await killTheRest();
     process.removeListener('SIGINT', this.#onSignal);
@@ -116,6 +125,8 @@ class SignalGuard {
     if (signal !== null) process.kill(process.pid, signal);
   }
 }
+
+const signalGuard = new SignalGuard();
 
 /** Kills all greenlets and waits for them, but not longer than `config.shutdownTimeout`. */
 function killTheRest(): Promise<void> {
@@ -162,20 +173,16 @@ export function run<T>(main: () => T | PromiseLike<T>, options: RunOptions = {})
     stackSize === undefined ? { name } : { name, stackSize },
   );
   greenlet._markAsMain();
-  const guard = signals && isMainThread() ? new SignalGuard(greenlet) : null;
+  const isGuarded = signals && isMainThread;
+  if (isGuarded) signalGuard.guard(greenlet);
   mains.push(greenlet);
   const settled = greenlet.then();
   greenlet.rawlink(() => {
     mains.splice(mains.indexOf(greenlet), 1);
   });
   greenlet.start();
-  if (guard === null) return settled as Promise<T>;
-  return settled.finally(() => guard.close()) as Promise<T>;
-}
-
-/** Signals reach the main thread only. */
-function isMainThread(): boolean {
-  return (require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
+  if (!isGuarded) return settled as Promise<T>;
+  return settled.finally(() => signalGuard.release(greenlet)) as Promise<T>;
 }
 
 getHub().systemErrorTarget = (error) => {

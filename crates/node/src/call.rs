@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::error::{Failure, of_status};
 
 /// The most arguments that a native function takes.
-const MAX_ARGUMENTS: usize = 7;
+const MAX_ARGUMENTS: usize = 6;
 
 /// What a native function returns: a value, or nothing for `undefined`.
 pub(crate) type Returned = Result<napi_value, Failure>;

@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) handed_over: Cell<i32>,
     /// The stack to be entered next, only to look at where it is parked.
     pub(crate) to_inspect: RefCell<Option<Rc<Runner>>>,
+    /// The usable bytes of a stack that is made for any greenlet.
+    pub(crate) stack_size: Cell<usize>,
     /// How long a turn may take before libuv gets its own.
     pub(crate) switch_interval: Cell<Duration>,
     /// Calls on sockets that succeeded at once since the last switch.
@@ -63,8 +65,6 @@ pub(crate) struct Script {
     pub(crate) resource: napi_ref,
     pub(crate) shared: SharedWords,
     pub(crate) idle_runners: usize,
-    /// The usable bytes of a stack that is made for any greenlet.
-    pub(crate) stack_size: usize,
 }
 
 /// Bytes received at once at the most.
@@ -126,6 +126,7 @@ impl Core {
             uv: OnceCell::new(),
             handed_over: Cell::new(0),
             to_inspect: RefCell::default(),
+            stack_size: Cell::new(StackBounds::DEFAULT_SIZE),
             switch_interval: Cell::new(Duration::from_millis(1)),
             immediate: Cell::new(0),
             slice_start: Cell::new(0),
@@ -237,7 +238,7 @@ impl Core {
     }
 }
 
-/// `start(run, turn, inspect, resource, shared, idleRunners, stackSize)`: hands over what native code calls.
+/// `start(run, turn, inspect, resource, shared, idleRunners)`: hands over what native code calls.
 fn start(core: &'static Core, arguments: Arguments) -> Returned {
     let shared = shared_words(core, arguments.value(4))?;
     core.reference(arguments.value(4))?;
@@ -248,7 +249,6 @@ fn start(core: &'static Core, arguments: Arguments) -> Returned {
         resource: core.reference(arguments.value(3))?,
         shared,
         idle_runners: arguments.index(5)? as usize,
-        stack_size: (arguments.index(6)? as usize).max(StackBounds::MIN_SIZE),
     };
     core.script.set(script).map_err(|_| Failure::internal("start was called twice"))?;
     let uv = Uv::new(core)?;
@@ -323,7 +323,7 @@ macro_rules! natives {
 
 /// The functions of the binding, each with how many arguments it takes; `src/binding.ts` has their types.
 const NATIVES: &[(&str, napi_callback)] = natives![
-    "start"(7) => start,
+    "start"(6) => start,
     "useNativeContext"(0) => scheduling::use_native_context,
     "getContext"(0) => scheduling::get_context,
     "setContext"(1) => scheduling::set_context,
@@ -340,6 +340,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "turn"(0) => scheduling::turn,
     "inspectStack"(1) => park::inspect_stack,
     "keepAlive"(1) => scheduling::keep_alive,
+    "setStackSize"(1) => scheduling::set_stack_size,
     "setSwitchInterval"(1) => scheduling::set_switch_interval,
     "lookAtIsolate"(0) => scheduling::look_at_isolate,
     "followShutdownList"(0) => scheduling::follow_shutdown_list,

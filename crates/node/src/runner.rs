@@ -62,15 +62,15 @@ impl Core {
     /// A runner with nothing to run: an idle one, or a new one on a stack of the default size.
     pub(crate) fn idle_runner(&'static self) -> Result<Rc<Runner>, Failure> {
         let idle = self.runners.borrow_mut().idle.pop();
-        let size = self.script()?.stack_size;
-        idle.map_or_else(|| self.new_runner(size, true), Ok)
+        idle.map_or_else(|| self.new_runner(self.stack_size.get(), true), Ok)
     }
 
     /// A new runner on a stack with `size` usable bytes. It has to be entered once.
     ///
     /// `reusable` says whether it may run one greenlet after another.
     pub(crate) fn new_runner(&'static self, size: usize, reusable: bool) -> Result<Rc<Runner>, Failure> {
-        let stack = self.stacks.borrow_mut().take(size).map_err(|error| {
+        let taken = self.stacks.borrow_mut().take(size);
+        let stack = taken.map_err(|error| {
             let in_use = self.stacks.borrow().in_use();
             Failure::new(
                 "ERR_GREENSTACK_OUT_OF_STACKS",

@@ -168,6 +168,12 @@ pub(crate) fn keep_alive(core: &'static Core, arguments: Arguments) -> Returned 
     Ok(UNDEFINED)
 }
 
+/// `setStackSize(bytes)`: for stacks made from now on.
+pub(crate) fn set_stack_size(core: &'static Core, arguments: Arguments) -> Returned {
+    core.stack_size.set((arguments.index(0)? as usize).max(StackBounds::MIN_SIZE));
+    Ok(UNDEFINED)
+}
+
 pub(crate) fn set_switch_interval(core: &'static Core, arguments: Arguments) -> Returned {
     core.switch_interval.set(milliseconds(arguments.double(0)?));
     Ok(UNDEFINED)

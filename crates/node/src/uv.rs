@@ -152,11 +152,9 @@ impl Uv {
     fn pump(&self, core: &'static Core) {
         self.pumping.set(true);
         let start = core.hub().now();
-        loop {
-            let ready = look_around(core);
-            if core.is_closed() || !ready || !call_turn(core) || core.is_closed() {
-                break;
-            }
+        look_around(core);
+        // A turn ends by looking around itself, so only promise reactions can have made somebody ready since.
+        while !core.hub().is_idle() && call_turn(core) && !core.is_closed() {
             if core.hub().now() - start >= as_nanos(core.switch_interval.get()) {
                 break;
             }
@@ -171,14 +169,13 @@ impl Uv {
     }
 }
 
-fn look_around(core: &Core) -> bool {
+fn look_around(core: &Core) {
     let mut hub = core.hub();
     hub.run_due();
     // A failing poll descriptor leaves its sockets parked; timers and ready greenlets go on.
     if hub.awaits_events() {
         let _ = hub.poll(Some(Duration::ZERO));
     }
-    !hub.is_idle()
 }
 
 /// Calls TypeScript's `turn` such that promise reactions and `nextTick` follow it. `false` if that failed.

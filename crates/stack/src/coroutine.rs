@@ -1,4 +1,4 @@
-//! A function on a stack of its own. The only file that names corosensei.
+//! A function on a stack of its own. With `memory.rs`, which tells where one lies, the only file that names corosensei.
 //!
 //! A suspended coroutine holds frames that nobody may unwind (JavaScript's, when greenlets run on it),
 //! so this type has no `Drop` that would: one that is dropped while suspended is leaked, stack and all.

@@ -348,8 +348,7 @@ fn current_stack() -> Option<Range<usize>> {
 
 fn find_scopes(isolate: Isolate, reader: &Reader, node: &mut dyn NodeApi) -> Result<ScopeAccess, Refusal> {
     Step::HandleScope.check_not_forced()?;
-    let forced_data = std::env::var("GREENSTACK_FORCE_FALLBACK").is_ok_and(|list| list.contains("scope"));
-    if let Some(functions) = ScopeFunctions::resolve().filter(|_| !forced_data) {
+    if let Some(functions) = ScopeFunctions::resolve() {
         return Ok(ScopeAccess::Exported(functions));
     }
     let delete_extensions = symbols::delete_extensions().ok_or_else(|| {
