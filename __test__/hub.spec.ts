@@ -77,23 +77,23 @@ hubTest('runCallback() refuses what is not a function', (t) => {
 
 // Errors
 
-hubTest('errors of the classes in notErrors are not reported', (t) => {
-  getHub().notErrors.add(Boom);
+hubTest('errors of the classes in notError are not reported', (t) => {
+  getHub().notError.add(Boom);
   const text = stderrOf(() => {
     spawn(fail).join();
     idle();
   });
-  getHub().notErrors.delete(Boom);
+  getHub().notError.delete(Boom);
   t.is(text, '');
 });
 
-hubTest('errors of the classes in systemErrors are thrown in main', (t) => {
-  getHub().systemErrors.add(Boom);
+hubTest('errors of the classes in systemError are thrown in main', (t) => {
+  getHub().systemError.add(Boom);
   const text = stderrOf(() => {
     spawn(fail);
     t.throws(parkForLong, { instanceOf: Boom });
   });
-  getHub().systemErrors.delete(Boom);
+  getHub().systemError.delete(Boom);
   t.is(text, '');
 });
 

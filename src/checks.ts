@@ -15,6 +15,26 @@ export function checkMilliseconds(call: string, value: unknown): number {
   return value > 0 ? value : 0;
 }
 
+/** Whether `value` is a class of errors. */
+export function isErrorClass(value: unknown): value is new () => Error {
+  return typeof value === 'function' && (value === Error || value.prototype instanceof Error);
+}
+
+/** Options that were left out are none; anything but an object throws. */
+export function checkOptions<T extends object>(call: string, options: T | null | undefined): T {
+  if (options === undefined || options === null) return {} as T;
+  if (typeof options !== 'object')
+    throw new TypeError(`${call} expects an object of options, got ${describe(options)}`);
+  return options;
+}
+
+/** Throws unless `value` is true or false. */
+export function checkFlag(call: string, name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean')
+    throw new TypeError(`${call}: ${name} must be true or false, got ${describe(value)}`);
+  return value;
+}
+
 /** A value as errors show it. */
 export function describe(value: unknown): string {
   return typeof value === 'number' || value === null ? String(value) : `${typeof value} ${String(value)}`;

@@ -5,7 +5,7 @@ import { native, Outcome } from './binding.js';
 import { checkMilliseconds, describe } from './checks.js';
 import { config } from './config.js';
 import { afterNative, beforeNative, requireGreenlet, throwInterruption, type Wait } from './hub.js';
-import { checkLimits, isImmediate, type LimitOptions, withinLimits } from './limits.js';
+import { type CheckedLimits, checkLimits, isImmediate, type LimitOptions, withinLimits } from './limits.js';
 
 /** An address, as `node:dns` has it. */
 export interface LookupAddress {
@@ -159,7 +159,7 @@ export class Resolver {
       const literal = isIP(host);
       if (literal !== 0) return [host];
       if (isImmediate(limits)) throw dnsError('ETIMEOUT', host, '');
-      return this.#ask(host, family, limits.timeout);
+      return this.#ask(host, family, limits);
     });
     const found = addresses.map((address): LookupAddress => ({
       address,
@@ -170,7 +170,7 @@ export class Resolver {
     return all ? found : first;
   }
 
-  #ask(host: string, family: 0 | 4 | 6, timeout: number): string[] {
+  #ask(host: string, family: 0 | 4 | 6, { timeout, limit }: CheckedLimits): string[] {
     if (this.#id < 0) throw dnsError('ECANCELLED', host, 'the resolver is closed');
     const greenlet = requireGreenlet('lookup()');
     const saved = beforeNative('lookup()', new LookupWait(host));
@@ -182,7 +182,7 @@ export class Resolver {
     }
     if (typeof answer === 'object') return answer;
     if (answer === Outcome.Interrupted) throwInterruption(greenlet);
-    if (typeof answer === 'number') throw dnsError('ETIMEOUT', host, '');
+    if (typeof answer === 'number') throw limit?.thrown() ?? dnsError('ETIMEOUT', host, '');
     const space = answer.indexOf(' ');
     throw dnsError(answer.slice(0, space), host, answer.slice(space + 1));
   }

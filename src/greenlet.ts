@@ -13,6 +13,7 @@ import {
   type Hub,
   HubTimer,
   interrupt,
+  isBeingKilled,
   leaveStack,
   type LinkEntry,
   requireHub,
@@ -22,7 +23,7 @@ import {
   type Wait,
   wake,
 } from './hub.js';
-import { checkFunction, checkMilliseconds } from './checks.js';
+import { checkFunction, checkMilliseconds, isErrorClass } from './checks.js';
 import { checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
 
 /** What {@link spawn} and its relatives may be told about a greenlet. */
@@ -61,7 +62,7 @@ class Joiner implements LinkEntry, Wait {
   ) {}
 
   notify(): void {
-    wake(this.waiting);
+    wake(this.waiting, this);
   }
 
   cancel(): void {
@@ -167,16 +168,22 @@ class Details {
   isMain = false;
 }
 
+function defaultName(ident: number): string {
+  return `Greenlet-${ident}`;
+}
+
 const spawnCallbacks = new Set<Link>();
 
 /** An own or wrapped error from what `kill` was given. */
 function toError(call: string, error: unknown): Error {
+  checkKillError(call, error);
   if (error === undefined) return new GreenletExit();
-  if (error instanceof Error) return error;
-  if (typeof error === 'function') {
-    const made: unknown = Reflect.construct(error, []);
-    if (made instanceof Error) return made;
-  }
+  return error instanceof Error ? error : new (error as new () => Error)();
+}
+
+/** Throws unless `error` is nothing, an error or a class of errors. */
+export function checkKillError(call: string, error: unknown): void {
+  if (error === undefined || error instanceof Error || isErrorClass(error)) return;
   throw new TypeError(`${call} expects an error or a class of errors, got ${typeof error}`);
 }
 
@@ -201,6 +208,8 @@ function describeArguments(args: readonly unknown[]): string {
 }
 
 const NO_ARGUMENTS: readonly never[] = [];
+/** The arguments of a greenlet that has ended and been reported. */
+const RELEASED: readonly never[] = [];
 
 /**
  * A function that runs in a stack of its own and may block anywhere, while others run.
@@ -241,8 +250,7 @@ export class Greenlet<T = unknown> extends Runnable {
       this._fn = fn;
     }
     this._args = args.length === 0 ? NO_ARGUMENTS : args;
-    const spawner = settings.trackGreenletTree ? currentRunnable() : null;
-    this._spawner = spawner instanceof Greenlet ? spawner._asFamily() : null;
+    this._spawner = settings.trackGreenletTree ? familyOf(currentRunnable()) : null;
     if (settings.spawningStackLimit > 0) this._captureSpawningStack();
   }
 
@@ -297,7 +305,14 @@ export class Greenlet<T = unknown> extends Runnable {
     requireHub();
     this._schedule();
     if (spawnCallbacks.size > 0) this._announce();
-    this._enqueue();
+    // A callback may have killed it.
+    if ((this._state as State) !== State.Scheduled) return;
+    try {
+      this._enqueue();
+    } catch (error) {
+      this._state = State.New;
+      throw error;
+    }
   }
 
   /** Schedules it to run after `ms`. Nothing happens if it was started or has ended. Never switches. */
@@ -307,7 +322,9 @@ export class Greenlet<T = unknown> extends Runnable {
     requireHub();
     this._schedule();
     if (spawnCallbacks.size > 0) this._announce();
-    const timer = new HubTimer({ expire: () => this._enqueue() });
+    // A callback may have killed it.
+    if ((this._state as State) !== State.Scheduled) return;
+    const timer = new HubTimer({ expire: () => this._enqueueInTime() });
     this._getDetails().timer = timer;
     timer.start(delay, true);
   }
@@ -322,8 +339,23 @@ export class Greenlet<T = unknown> extends Runnable {
     else enqueueOn(this, this._details.stackSize);
   }
 
+  /** When its timer is due: if there is no stack for it, it ends by that error. */
+  private _enqueueInTime(): void {
+    try {
+      this._enqueue();
+    } catch (error) {
+      this._end(error, true);
+    }
+  }
+
   private _announce(): void {
-    for (const callback of [...spawnCallbacks]) callback(this);
+    for (const callback of [...spawnCallbacks]) {
+      try {
+        callback(this);
+      } catch (error) {
+        getHub().report(callback, error);
+      }
+    }
   }
 
   /** Marks it as made by `run`: its children begin trees of their own. @internal */
@@ -360,12 +392,12 @@ export class Greenlet<T = unknown> extends Runnable {
   private _end(outcome: unknown, failed: boolean): void {
     this._outcome = outcome;
     this._state = failed && !GreenletExit.is(outcome) ? State.Failed : State.Ended;
+    if (this._state === State.Failed && this._details?.promised !== true) getHub().report(this, outcome);
     this._fn = typeof this._fn === 'function' ? this._fn.name : null;
-    this._args = NO_ARGUMENTS;
+    this._args = RELEASED;
     this._context = emptyContext;
     const details = this._details;
     if (details !== null) this._endDetails(details);
-    if (this._state === State.Failed && details?.promised !== true) getHub().report(this, outcome);
     if (this._links !== null) this._notifyLinks();
   }
 
@@ -374,7 +406,7 @@ export class Greenlet<T = unknown> extends Runnable {
     if (details.family !== null) details.family.owner = new WeakRef(this);
     if (details.ident >= 0) {
       // The number is free again; a name made of it is kept.
-      details.name ??= this.name;
+      details.name ??= defaultName(details.ident);
       idents.giveBack(details.ident);
     }
   }
@@ -419,13 +451,16 @@ export class Greenlet<T = unknown> extends Runnable {
   /** A small number, unique among the greenlets of this hub that have asked for theirs; reused later. */
   get minimalIdent(): number {
     const details = this._getDetails();
-    if (details.ident < 0) details.ident = idents.take();
+    if (details.ident < 0) {
+      details.ident = idents.take();
+      if (this._args === RELEASED) idents.giveBack(details.ident);
+    }
     return details.ident;
   }
 
   /** A name for reports. May be assigned. */
   get name(): string {
-    return this._details?.name ?? `Greenlet-${this.minimalIdent}`;
+    return this._details?.name ?? defaultName(this.minimalIdent);
   }
 
   set name(name: string) {
@@ -434,14 +469,18 @@ export class Greenlet<T = unknown> extends Runnable {
     this._getDetails().name = name;
   }
 
-  /** The JavaScript stack that leads to where it is parked, one line a frame. Empty unless it has started. */
+  /**
+   * The JavaScript stack that leads to where it is parked, one line a frame. Empty unless it has started. Leaves the stack
+   * for a moment, and nobody else runs.
+   */
   get stack(): string {
     return stackOf(this);
   }
 
   // ---- the tree of who spawned whom
 
-  private _asFamily(): Family {
+  /** @internal */
+  _asFamily(): Family {
     const details = this._getDetails();
     return (details.family ??= new Family(this, this._spawner?.childLocals ?? {}, details.isMain));
   }
@@ -480,6 +519,11 @@ export class Greenlet<T = unknown> extends Runnable {
   }
 
   // ---- waiting for it
+
+  /** Joins it at the end of a `using` block. Switches only if it must wait. */
+  [Symbol.dispose](): void {
+    this.join();
+  }
 
   /**
    * Waits until it has ended, however that is. Neither its error nor a timeout is thrown. Switches only if it must wait.
@@ -533,6 +577,7 @@ export class Greenlet<T = unknown> extends Runnable {
       const settle = (): void => {
         // Not `resolve(value)` alone: a value that is a promise is waited for, as everywhere.
         if (this._state === State.Failed) reject(this._outcome as Error);
+        else if (this._outcome === this) reject(new TypeError(`${String(this)} has itself as its value`));
         else resolve(this._outcome as T);
       };
       this._addLink({ callback: null, notify: settle });
@@ -551,7 +596,7 @@ export class Greenlet<T = unknown> extends Runnable {
     this._addLink(new RawLink(callback as Link));
   }
 
-  /** As {@link rawlink}, in a greenlet of its own, so it may block. Any object with a callable side will do. */
+  /** As {@link rawlink}, in a greenlet of its own, so it may block. Never switches. */
   link(callback: Link<this>): void {
     checkFunction('link()', callback);
     this._addLink(new SpawningLink(callback as Link, LinkKind.Any));
@@ -589,7 +634,8 @@ export class Greenlet<T = unknown> extends Runnable {
 
   /**
    * Throws `error` in it, where it is parked or parks next, and waits until it has ended. One that never began never
-   * will. Killing a dead one does nothing; a greenlet that kills itself throws. Never throws for its timeout.
+   * will. Killing a dead one does nothing; a greenlet that kills itself throws. Never throws for its timeout. Switches only if
+   * it must wait.
    *
    * @param error - what to throw (default: a new {@link GreenletExit})
    * @param limits - how long to wait, in ms; `{ block: false }` does not wait
@@ -609,7 +655,8 @@ export class Greenlet<T = unknown> extends Runnable {
   }
 
   /**
-   * Throws `error` in it before anything else that is ready runs, and does not wait. One that never began never will.
+   * Throws `error` in it before anything else that is ready runs, and does not wait. One that never began never will. Never
+   * switches.
    * gevent: `greenlet.throw`.
    */
   throw(error?: KillError): void {
@@ -620,8 +667,7 @@ export class Greenlet<T = unknown> extends Runnable {
   /** @internal */
   _interrupt(error: Error, next: boolean): void {
     if (this._state === State.Running) {
-      if (currentRunnable() === (this as Runnable)) throw error;
-      interrupt(this, error, next);
+      sendKill(this, error, next);
     } else if (!this.dead) {
       this._details?.timer?.cancel();
       this._end(error, true);
@@ -674,6 +720,8 @@ export class Greenlet<T = unknown> extends Runnable {
 export class RawGreenlet extends Runnable {
   /** @internal */
   _state: State = State.Scheduled;
+  /** @internal */
+  readonly _spawner: Family | null;
   private _fn: ((...args: never[]) => unknown) | string;
   private _args: readonly unknown[];
 
@@ -682,6 +730,7 @@ export class RawGreenlet extends Runnable {
     super();
     this._fn = fn;
     this._args = args;
+    this._spawner = settings.trackGreenletTree ? familyOf(currentRunnable()) : null;
     this._context = captureContext();
   }
 
@@ -721,12 +770,22 @@ export class RawGreenlet extends Runnable {
     return getHub();
   }
 
-  /** The JavaScript stack that leads to where it is parked. */
+  /** The JavaScript stack that leads to where it is parked. Leaves the stack for a moment, and nobody else runs. */
   get stack(): string {
     return stackOf(this);
   }
 
-  /** Throws `error` in it, where it is parked or parks next. Does not wait. */
+  /** The greenlet that made it; `undefined` if that was no greenlet, is gone, or `config.trackGreenletTree` is off. */
+  get spawningGreenlet(): Greenlet<unknown> | undefined {
+    return this._spawner?.greenlet;
+  }
+
+  /** What it shares with whoever spawned it. */
+  get spawnTreeLocals(): Record<PropertyKey, unknown> | undefined {
+    return this._spawner?.childLocals;
+  }
+
+  /** Throws `error` in it, where it is parked or parks next. Never switches, unless it kills itself: then it throws. */
   kill(error?: KillError): void {
     const thrown = toError('kill()', error);
     if (!this.dead) this._interrupt(thrown, false);
@@ -741,8 +800,7 @@ export class RawGreenlet extends Runnable {
   /** @internal */
   _interrupt(error: Error, next: boolean): void {
     if (this._state === State.Running) {
-      if (currentRunnable() === (this as Runnable)) throw error;
-      interrupt(this, error, next);
+      sendKill(this, error, next);
     } else {
       this._end(true, error);
     }
@@ -765,6 +823,22 @@ export class RawGreenlet extends Runnable {
   [inspect.custom](): string {
     return this.toString();
   }
+}
+
+/** Who spawned what `spawner` spawns: a raw greenlet stands for its own spawner. */
+function familyOf(spawner: Runnable | null): Family | null {
+  if (spawner instanceof Greenlet) return spawner._asFamily();
+  return spawner instanceof RawGreenlet ? spawner._spawner : null;
+}
+
+/**
+ * Throws `error` in a running greenlet. A second kill on top of one that has not arrived yet is none: it would only hit the
+ * cleaning up after the first.
+ */
+function sendKill(greenlet: Runnable, error: Error, next: boolean): void {
+  if (currentRunnable() === greenlet) throw error;
+  if (GreenletExit.is(error) && isBeingKilled(greenlet)) return;
+  interrupt(greenlet, error, { next, isKill: true });
 }
 
 /** Splits leading {@link SpawnOptions} from a function and its arguments. */

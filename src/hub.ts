@@ -9,7 +9,7 @@ import { EventEmitter } from 'node:events';
 import { inspect as formatValue } from 'node:util';
 
 import { Cause, native, nodeMajor, refuse, Shared, shared } from './binding.js';
-import { checkFunction, checkMilliseconds } from './checks.js';
+import { checkFunction } from './checks.js';
 import { config, configListeners } from './config.js';
 import {
   captureContext,
@@ -23,6 +23,7 @@ import {
   saveContext,
 } from './context.js';
 import type { Greenlet, RawGreenlet } from './greenlet.js';
+import type { Limits } from './limits.js';
 import {
   BlockingSwitchOutError,
   GreenletExit,
@@ -33,7 +34,7 @@ import {
 
 /** What a greenlet is parked on. Each kind of wait supplies its own undo; deadlines and kills are handled here. */
 export interface Wait {
-  /** Removes every trace of the wait. Called once, if the wait ends by anything but what it waits for. */
+  /** Removes every trace of the wait. Called if it ends by anything but what it waits for; more than once does no harm. */
   cancel(): void;
   /** What is waited for, to follow "parked in": for reports. */
   describe(): string;
@@ -49,6 +50,20 @@ interface Interruption {
   readonly error: unknown;
   /** Who sent it, and may withdraw it as long as it has not been delivered. */
   readonly sender: object | null;
+  /** Whether it is a kill, to be reported if it is ignored. */
+  readonly isKill: boolean;
+  /** How many `shield` calls it goes through: those that the greenlet was in when the wait for the error began. */
+  readonly shields: number;
+}
+
+/** How {@link interrupt} sends an error. */
+export interface InterruptOptions {
+  /** Before everything else that is ready. */
+  next?: boolean;
+  /** Who may {@link withdraw} it as long as it has not been delivered. */
+  sender?: object;
+  isKill?: boolean;
+  shields?: number;
 }
 
 /** Told when a greenlet ends. */
@@ -69,7 +84,7 @@ class Trouble {
   /** Why it must not park: one reason for each call it is in that cannot be left in the middle. */
   readonly unparkable: string[] = [];
   /** The kill that was thrown in it last, until it parks again. */
-  survivedKill: unknown = undefined;
+  survivedKill: Interruption | null = null;
 }
 
 /** Whatever runs on a stack and can park there: greenlets and raw greenlets. */
@@ -91,7 +106,7 @@ export abstract class Runnable {
   /** Whether it has ended. */
   abstract get dead(): boolean;
 
-  /** Names it in reports, without what it is doing. */
+  /** Names it in reports, without what it is doing. @internal */
   abstract _describe(): string;
 
   /** Tells `link` when it has ended; at once if it has. @internal */
@@ -112,7 +127,13 @@ export abstract class Runnable {
     const links = this._links;
     if (links === null) return;
     this._links = null;
-    for (let index = 0; index < links.length; index++) (links[index] as LinkEntry).notify(this);
+    for (const link of links) {
+      try {
+        link.notify(this);
+      } catch (error) {
+        hub.report(this, error);
+      }
+    }
   }
 }
 
@@ -227,8 +248,14 @@ export function enterStack(runnable: Runnable, stackId: number): void {
 export function leaveStack(runnable: Runnable): void {
   running[runnable._stackId] = undefined;
   runnable._stackId = -1;
+  if (runnable._trouble !== null) reportUndelivered(runnable, runnable._trouble);
   runnable._trouble = null;
   current = null;
+}
+
+/** An error that was meant to end the program must not vanish because the greenlet it was sent to ended first. */
+function reportUndelivered(runnable: Runnable, { pending }: Trouble): void {
+  for (const { error } of pending) if (isInstance(error, hub.systemError)) printError(runnable, error);
 }
 
 /** Calls back in the hub: errors are reported, and parking is refused. */
@@ -254,8 +281,15 @@ function turn(): void {
 
 let inspected = '';
 
+/** Called on the stack of a parked greenlet, which must not be left from here: `Error.prepareStackTrace` is user code. */
 function inspect(): void {
-  inspected = stackBelow(inspect);
+  const interrupted = current;
+  current = null;
+  try {
+    inspected = stackBelow(inspect);
+  } finally {
+    current = interrupted;
+  }
 }
 
 /** The stack trace of the running code below `caller`, without the error's own line. */
@@ -269,10 +303,13 @@ export function stackBelow(caller: (...args: never[]) => unknown): string {
   return typeof stack === 'string' ? stack.slice(stack.indexOf('\n') + 1) : '';
 }
 
-/** The JavaScript stack of a parked or running greenlet; empty if it has none. */
+/**
+ * The JavaScript stack of a parked or running greenlet; empty if it has none, or if the caller is where no stack can be
+ * left.
+ */
 export function stackOf(runnable: Runnable): string {
   if (runnable === current) return stackBelow(stackOf);
-  if (runnable._stackId < 0) return '';
+  if (runnable._stackId < 0 || (current !== null && reasonNotToPark(current) !== undefined)) return '';
   inspected = '';
   const self = current;
   native.inspectStack(runnable._stackId);
@@ -318,6 +355,7 @@ function findShutdownList(): void {
 /** Enters a stack, leaves it, throws and collects garbage on it. Whatever is unexpected refuses to load. */
 function selfTest(): void {
   const steps: string[] = [];
+  const wait = plainWait('the self-test');
   const probe = new (class extends Runnable {
     readonly dead = false;
 
@@ -328,7 +366,7 @@ function selfTest(): void {
     _begin(stackId: number): void {
       enterStack(this, stackId);
       steps.push('entered');
-      this._wait = plainWait('the self-test');
+      this._wait = wait;
       native.park();
       current = this;
       try {
@@ -346,7 +384,7 @@ function selfTest(): void {
   queue.push(probe);
   shared[Shared.Spawned] = 1;
   turn();
-  wake(probe);
+  wake(probe, wait);
   turn();
   native.checkIntact();
   if (steps.join() !== 'entered,caught,collected') {
@@ -405,7 +443,7 @@ export class HubTimer {
   start(ms: number, referenced: boolean): void {
     const slot = freeSlots.pop() ?? timerEntries.length;
     this.key = native.startTimer(ms, slot, referenced);
-    timerEntries[slot] = this as unknown as Expirable;
+    timerEntries[slot] = this;
     this.slot = slot;
   }
 
@@ -443,45 +481,61 @@ function fireTimer(slot: number): void {
 
 // ---- parking
 
-const NONE: Interruption = { error: undefined, sender: null };
+const NONE: Interruption = { error: undefined, sender: null, isKill: false, shields: 0 };
 
 /** Before a call that may park: refuses where that is impossible, and throws what is due. */
 function prepare(greenlet: Runnable, wait: Wait): void {
-  if (destroyed) throw new HubDestroyed();
-  if (!isParkSafe()) {
-    throw new BlockingSwitchOutError(
-      `parking in ${wait.describe()} is not possible here: the greenlet is inside an async scope that was opened by ` +
-        'native code, which cannot be left in the middle.',
-    );
-  }
-  if (greenlet._trouble !== null) faceTrouble(greenlet, greenlet._trouble, wait);
+  if (destroyed || !isParkSafe() || greenlet._trouble !== null) faceTrouble(greenlet, wait);
 }
 
-function faceTrouble(greenlet: Runnable, trouble: Trouble, wait: Wait): void {
-  const reason = trouble.unparkable.at(-1);
-  if (reason !== undefined) {
-    throw new BlockingSwitchOutError(`parking in ${wait.describe()} is not possible ${reason}`);
-  }
-  const next = trouble.shields === 0 ? trouble.pending.shift() : undefined;
-  if (next !== undefined) {
+/** Why the current greenlet cannot be left where it is. */
+function reasonNotToPark(greenlet: Runnable): string | undefined {
+  if (isParkSafe()) return greenlet._trouble?.unparkable.at(-1);
+  return 'here: the greenlet is inside an async scope that was opened by native code, which cannot be left in the middle.';
+}
+
+/** The slow part of {@link prepare}. Whatever it throws, the wait is cancelled. */
+function faceTrouble(greenlet: Runnable, wait: Wait): void {
+  const refusal = destroyed ? new HubDestroyed() : refusalToPark(greenlet, wait);
+  if (refusal !== null) {
     wait.cancel();
-    throw noteThrown(greenlet, next.error);
+    throw refusal;
   }
-  if (trouble.survivedKill !== undefined) {
-    const error = trouble.survivedKill;
-    trouble.survivedKill = undefined;
-    hub.emit('killIgnored', greenlet as Greenlet<unknown> | RawGreenlet, error);
+  const trouble = troubleOf(greenlet);
+  const due = trouble.pending.findIndex(({ shields }) => shields >= trouble.shields);
+  const [interruption] = due < 0 ? [] : trouble.pending.splice(due, 1);
+  if (interruption !== undefined) {
+    wait.cancel();
+    throw noteThrown(trouble, interruption);
   }
+  if (trouble.survivedKill !== null) {
+    const { error } = trouble.survivedKill;
+    trouble.survivedKill = null;
+    runInHub(emitKillIgnored, [greenlet, error]);
+  }
+}
+
+function refusalToPark(greenlet: Runnable, wait: Wait): Error | null {
+  const reason = reasonNotToPark(greenlet);
+  return reason === undefined
+    ? null
+    : new BlockingSwitchOutError(`parking in ${wait.describe()} is not possible ${reason}`);
+}
+
+function emitKillIgnored(greenlet: Greenlet<unknown> | RawGreenlet, error: unknown): void {
+  hub.emit('killIgnored', greenlet, error);
 }
 
 function troubleOf(greenlet: Runnable): Trouble {
   return (greenlet._trouble ??= new Trouble());
 }
 
-function noteThrown(greenlet: Runnable, error: unknown): unknown {
-  if (GreenletExit.is(error)) troubleOf(greenlet).survivedKill = error;
+function noteThrown(trouble: Trouble, interruption: Interruption): unknown {
+  const { error } = interruption;
+  if (interruption.isKill) trouble.survivedKill = interruption;
   // Made by whoever kills, or long ago: what helps is where the greenlet was parked.
-  if (error instanceof GreenstackError) Error.captureStackTrace(error, noteThrown);
+  if (error instanceof GreenstackError && Object.isExtensible(error))
+    Error.captureStackTrace(error, noteThrown);
   return error;
 }
 
@@ -506,9 +560,9 @@ export function afterNative(greenlet: Runnable, saved: Context): void {
 /** Throws the error that has ended the greenlet's call. */
 export function throwInterruption(greenlet: Runnable): never {
   const trouble = troubleOf(greenlet);
-  const { error } = trouble.interruption ?? NONE;
+  const interruption = trouble.interruption ?? NONE;
   trouble.interruption = null;
-  throw noteThrown(greenlet, error);
+  throw noteThrown(trouble, interruption);
 }
 
 /**
@@ -549,39 +603,45 @@ export function yieldNow(call: string): void {
   native.yieldNow();
   current = greenlet;
   restoreContext(saved);
-  if (greenlet._trouble !== null) faceTrouble(greenlet, greenlet._trouble, yielding);
+  if (greenlet._trouble !== null) faceTrouble(greenlet, yielding);
 }
 
-/** Makes a greenlet ready that is parked by {@link park}. `false` if it is not parked any more. */
-export function wake(greenlet: Runnable): boolean {
-  if (greenlet._wait === null) return false;
+/** Makes a greenlet ready that is parked on `wait`. `false` if it is not, or not any more. */
+export function wake(greenlet: Runnable, wait: Wait): boolean {
+  if (greenlet._wait !== wait) return false;
   greenlet._wait = null;
   native.wake(greenlet._stackId);
   return true;
 }
 
-/**
- * Throws `error` in a greenlet that has started: at once if it is parked, else at its next park.
- *
- * @param next - before everything else that is ready
- * @param sender - who may {@link withdraw} the error as long as it has not been delivered
- */
-export function interrupt(
-  greenlet: Runnable,
-  error: unknown,
-  next = false,
-  sender: object | null = null,
-): void {
+/** Throws `error` in a greenlet that has started: at once if it is parked, else at its next park. */
+export function interrupt(greenlet: Runnable, error: unknown, options: InterruptOptions = {}): void {
+  const { next = false, sender = null, isKill = false, shields = 0 } = options;
   const wait = greenlet._wait;
   const trouble = troubleOf(greenlet);
-  if (wait !== null && trouble.shields === 0 && trouble.interruption === null) {
+  const interruption: Interruption = { error, sender, isKill, shields };
+  if (wait !== null && shields >= trouble.shields && trouble.interruption === null) {
     greenlet._wait = null;
-    trouble.interruption = { error, sender };
+    trouble.interruption = interruption;
     wait.cancel();
     native.interrupt(greenlet._stackId, next);
   } else {
-    trouble.pending.push({ error, sender });
+    trouble.pending.push(interruption);
   }
+}
+
+/** Whether a kill is on its way to the greenlet and has not been thrown yet. */
+export function isBeingKilled(greenlet: Runnable): boolean {
+  const trouble = greenlet._trouble;
+  if (trouble === null) return false;
+  return [trouble.interruption, ...trouble.pending].some((interruption) =>
+    GreenletExit.is(interruption?.error),
+  );
+}
+
+/** How many `shield` calls the greenlet is in. */
+export function shieldsOf(greenlet: Runnable): number {
+  return greenlet._trouble?.shields ?? 0;
 }
 
 /** Takes back what `sender` has sent and the greenlet has not got yet. */
@@ -663,13 +723,13 @@ interface HubEvents {
 /** The hub of one thread: Node's own main stack, seen from greenlets. gevent: `gevent.hub.Hub`. */
 export class Hub extends EventEmitter<HubEvents> {
   /** Errors that end a greenlet without being reported. gevent: `Hub.NOT_ERROR`. */
-  readonly notErrors: Set<ErrorClass> = new Set([GreenletExit]);
+  readonly notError: Set<ErrorClass> = new Set([GreenletExit]);
   /** Errors that are thrown in the main greenlet of `run` rather than reported. gevent: `Hub.SYSTEM_ERROR`. */
-  readonly systemErrors: Set<ErrorClass> = new Set([KeyboardInterrupt]);
+  readonly systemError: Set<ErrorClass> = new Set([KeyboardInterrupt]);
   /** @internal */
   systemErrorTarget: ((error: unknown) => boolean) | null = null;
   /** @internal */
-  waitUntilIdle: ((timeoutMs: number) => boolean) | null = null;
+  waitUntilIdle: ((limits: Limits) => boolean) | null = null;
 
   /** Milliseconds since the process started, as `performance.now()`. */
   now(): number {
@@ -691,8 +751,8 @@ export class Hub extends EventEmitter<HubEvents> {
     const interrupted = current;
     current = null;
     try {
-      if (isInstance(error, this.notErrors)) return;
-      if (isInstance(error, this.systemErrors) && this.systemErrorTarget?.(error)) return;
+      if (isInstance(error, this.notError)) return;
+      if (isInstance(error, this.systemError) && this.systemErrorTarget?.(error)) return;
       this.handleError(context, error);
     } catch (failure) {
       printError(context, error);
@@ -715,19 +775,17 @@ export class Hub extends EventEmitter<HubEvents> {
    * Waits until nothing is left that could wake anybody: no ready greenlet, timer, socket, promise or handle of Node's.
    * Switches. gevent: `Hub.join`.
    *
-   * @param timeoutMs - at the most this long, in ms
+   * @param limits - how long, in ms, and what else may end the wait
    * @returns `false` if the timeout passed first
    */
-  join(timeoutMs?: number | null): boolean {
-    const timeout =
-      timeoutMs === undefined || timeoutMs === null ? -1 : checkMilliseconds('join()', timeoutMs);
+  join(limits?: Limits): boolean {
     if (this.waitUntilIdle === null) throw new HubDestroyed();
-    return this.waitUntilIdle(timeout === Infinity ? -1 : timeout);
+    return this.waitUntilIdle(limits);
   }
 
   /**
-   * Ends this hub: from now on every call that would park or spawn throws `HubDestroyed`, parked greenlets stay parked.
-   * For the end of a thread; calling it again does nothing. gevent: `Hub.destroy`.
+   * Ends this hub: from now on every call that would park or spawn throws `HubDestroyed`. Greenlets that are parked get it
+   * at their next park. For the end of a thread; calling it again does nothing. Never switches. gevent: `Hub.destroy`.
    */
   destroy(): void {
     destroyed = true;
@@ -765,12 +823,16 @@ function formatError(error: unknown): string {
 
 /** Prints an error; whatever fails in showing it must not take the runner down. */
 function printError(context: unknown, error: unknown): void {
+  let text: string;
   try {
-    process.stderr.write(describeFailure(context, error));
-  } catch (failure) {
-    process.stderr.write(
-      `An error that cannot be shown: ${failure instanceof Error ? failure.message : 'it throws'}\n\n`,
-    );
+    text = describeFailure(context, error);
+  } catch {
+    text = 'An error that cannot be shown has ended a greenlet or a callback of the hub.\n\n';
+  }
+  try {
+    process.stderr.write(text);
+  } catch {
+    // Nobody can be told: whoever replaced stderr has broken it.
   }
 }
 

@@ -35,6 +35,7 @@ export {
   KeyboardInterrupt,
   LoopExit,
 } from './errors.js';
+export { fork, reinit } from './fork.js';
 export {
   getCurrent,
   Greenlet,

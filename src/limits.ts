@@ -1,12 +1,11 @@
 /** How long a call may wait, and what else may end it: the last argument of every call that parks. */
 import { checkMilliseconds, describe } from './checks.js';
-import { HubDestroyed } from './errors.js';
-import { interrupt, park, requireGreenlet, type Runnable, type Wait, withdraw } from './hub.js';
+import { interrupt, park, requireGreenlet, type Wait, withdraw } from './hub.js';
 import { Timeout } from './timeout.js';
 
 /**
- * Limits of a wait. A number is a timeout in ms; `null` or nothing waits for ever; a {@link Timeout} is started for the
- * call, and it is that object (or its own error) that is thrown.
+ * Limits of a wait. A number is a timeout in ms; `null` or nothing waits for ever; a {@link Timeout} gives its time, and
+ * it is that object (or its own error) that is thrown.
  */
 export type Limits = number | Timeout | LimitOptions | null | undefined;
 
@@ -24,6 +23,7 @@ export interface LimitOptions {
 export interface CheckedLimits {
   /** In ms; −1: for ever. */
   readonly timeout: number;
+  /** The `Timeout` that the time is from, or that is pending already. */
   readonly limit: Timeout | null;
   readonly signal: AbortSignal | null;
 }
@@ -36,11 +36,16 @@ function checkTimeout(call: string, value: unknown): number {
   return ms === Infinity ? -1 : ms;
 }
 
+/** The time of a `Timeout` that is passed as a limit; one that is pending throws by itself. */
+function timeOf(limit: Timeout): number {
+  return limit.pending || limit.ms === null || limit.ms === Infinity ? -1 : Math.max(0, limit.ms);
+}
+
 /** Checks the limits of `call`. */
 export function checkLimits(call: string, limits: Limits): CheckedLimits {
   if (limits === undefined || limits === null) return NO_LIMITS;
   if (typeof limits === 'number') return { timeout: checkTimeout(call, limits), limit: null, signal: null };
-  if (limits instanceof Timeout) return { timeout: -1, limit: limits, signal: null };
+  if (limits instanceof Timeout) return { timeout: timeOf(limits), limit: limits, signal: null };
   if (typeof limits !== 'object') {
     throw new TypeError(
       `${call} expects a timeout in milliseconds, a Timeout or { timeout, block, signal }, got ${describe(limits)}`,
@@ -52,7 +57,7 @@ export function checkLimits(call: string, limits: Limits): CheckedLimits {
   if (signal !== null && !(signal instanceof AbortSignal)) {
     throw new TypeError(`${call}: signal must be an AbortSignal, got ${describe(signal)}`);
   }
-  if (timeout instanceof Timeout) return { timeout: block ? -1 : 0, limit: timeout, signal };
+  if (timeout instanceof Timeout) return { timeout: block ? timeOf(timeout) : 0, limit: timeout, signal };
   const checked = checkTimeout(call, timeout);
   return { timeout: block ? checked : 0, limit: null, signal };
 }
@@ -62,49 +67,48 @@ export function isImmediate(limits: CheckedLimits): boolean {
   return limits.timeout === 0;
 }
 
-/**
- * Runs `operation`, which may park, under the parts of `limits` that are no plain timeout: a `Timeout` object is
- * pending meanwhile, and an aborted signal interrupts the greenlet.
- */
-export function withinLimits<T>(call: string, limits: CheckedLimits, operation: () => T): T {
-  const { limit, signal } = limits;
-  if (limit === null && signal === null) return operation();
+/** Runs `operation`, which may park, such that an aborted signal interrupts the greenlet meanwhile. */
+export function withinLimits<T>(call: string, { signal }: CheckedLimits, operation: () => T): T {
+  if (signal === null) return operation();
   const greenlet = requireGreenlet(call);
-  signal?.throwIfAborted();
-  const onAbort = (): void => interruptIfAlive(greenlet, signal);
-  const startedHere = limit !== null && !limit.pending;
-  if (startedHere) limit.start();
-  signal?.addEventListener('abort', onAbort, { once: true });
+  signal.throwIfAborted();
+  const onAbort = (): void => {
+    if (greenlet._stackId >= 0) interrupt(greenlet, signal.reason, { sender: onAbort });
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     return operation();
   } finally {
-    if (signal !== null) {
-      signal.removeEventListener('abort', onAbort);
-      withdraw(greenlet, signal);
-    }
-    if (startedHere) limit.cancel();
+    signal.removeEventListener('abort', onAbort);
+    withdraw(greenlet, onAbort);
   }
 }
 
-function interruptIfAlive(greenlet: Runnable, signal: AbortSignal | null): void {
-  if (greenlet._stackId >= 0) interrupt(greenlet, signal?.reason ?? new HubDestroyed(), false, signal);
-}
-
-/** Parks on `wait` as long as `limits` allow. `false` if their own time passed first, a `Timeout` object's included. */
+/**
+ * Parks on `wait` as long as `limits` allow. `false` if their own time passed first, a `Timeout` object's included unless
+ * that has an error of its own.
+ */
 export function parkWithin(call: string, wait: Wait, limits: CheckedLimits): boolean {
   const { limit, signal, timeout } = limits;
   if (limit === null && signal === null) return park(call, wait, timeout);
   try {
-    return withinLimits(call, limits, () => park(call, wait, timeout));
+    const woken = withinLimits(call, limits, () => park(call, wait, timeout));
+    if (!woken && limit !== null && limit.thrown() !== limit) throw limit.thrown();
+    return woken;
   } catch (error) {
+    wait.cancel();
     if (error === limit) return false;
     throw error;
   }
 }
 
 /** What to throw when the limits' own time has passed. */
-export function expired(limits: CheckedLimits): Timeout {
-  const error = limits.limit ?? new Timeout(limits.timeout);
-  Error.captureStackTrace(error, expired);
+export function expired(limits: CheckedLimits): unknown {
+  return limits.limit === null ? timedOut(new Timeout(limits.timeout)) : limits.limit.thrown();
+}
+
+/** A new `Timeout` that is thrown at once. */
+export function timedOut(error: Timeout): Timeout {
+  Error.captureStackTrace(error, timedOut);
   return error;
 }

@@ -3,7 +3,7 @@ import { isMainThread } from 'node:worker_threads';
 
 import { checkStackSize, config } from './config.js';
 import { KeyboardInterrupt, LoopExit } from './errors.js';
-import { Greenlet, type SpawnOptions } from './greenlet.js';
+import { Greenlet, type RawGreenlet, type SpawnOptions } from './greenlet.js';
 import {
   getHub,
   interrupt,
@@ -14,7 +14,8 @@ import {
   type Wait,
   wake,
 } from './hub.js';
-import { checkFunction } from './checks.js';
+import { checkFlag, checkFunction, checkOptions } from './checks.js';
+import { checkLimits, withinLimits } from './limits.js';
 
 /** Options of {@link run}. */
 export interface RunOptions extends SpawnOptions {
@@ -29,7 +30,7 @@ export interface RunOptions extends SpawnOptions {
 const mains: Array<Greenlet<unknown>> = [];
 
 /** Greenlets in `wait()` without objects. */
-const idleWaiters: Runnable[] = [];
+const idleWaiters: IdleWait[] = [];
 
 const REPORTED_GREENLETS = 20;
 const REPORTED_FRAMES = 8;
@@ -53,7 +54,7 @@ function report(): string {
 function onBeforeExit(): void {
   const waiters = idleWaiters.splice(0);
   if (waiters.length > 0) {
-    for (const waiter of waiters) wake(waiter);
+    for (const waiter of waiters) wake(waiter.waiting, waiter);
     return;
   }
   const main = mains.findLast(({ _wait }) => _wait !== null);
@@ -63,6 +64,7 @@ function onBeforeExit(): void {
     new LoopExit(
       `the main greenlet would wait for ever: nothing is left that could wake it. Parked are:\n${report()}`,
     ),
+    { shields: Infinity },
   );
 }
 
@@ -75,10 +77,10 @@ function watchForEnd(): void {
 }
 
 class IdleWait implements Wait {
-  constructor(private readonly waiting: Runnable) {}
+  constructor(readonly waiting: Runnable) {}
 
   cancel(): void {
-    const index = idleWaiters.indexOf(this.waiting);
+    const index = idleWaiters.indexOf(this);
     if (index >= 0) idleWaiters.splice(index, 1);
   }
 
@@ -87,11 +89,17 @@ class IdleWait implements Wait {
   }
 }
 
-getHub().waitUntilIdle = (timeoutMs) => {
-  const waiting = requireGreenlet('wait()');
+getHub().waitUntilIdle = (limits) => {
+  const { timeout, limit, signal } = checkLimits('wait()', limits);
+  const wait = new IdleWait(requireGreenlet('wait()'));
   watchForEnd();
-  idleWaiters.push(waiting);
-  return park('wait()', new IdleWait(waiting), timeoutMs, false);
+  idleWaiters.push(wait);
+  // The time is not referenced: it must not be what keeps the program from ending.
+  const woken = withinLimits('wait()', { timeout, limit, signal }, () =>
+    park('wait()', wait, timeout, false),
+  );
+  if (!woken && limit !== null && limit.thrown() !== limit) throw limit.thrown();
+  return woken;
 };
 
 /** Throws SIGINT and SIGTERM in main greenlets as long as there are some that want them. */
@@ -130,25 +138,24 @@ const signalGuard = new SignalGuard();
 
 /** Kills all greenlets and waits for them, but not longer than `config.shutdownTimeout`. */
 function killTheRest(): Promise<void> {
-  const rest = startedRunnables() as Array<Greenlet<unknown>>;
-  const alive = rest.filter((greenlet) => greenlet instanceof Greenlet);
+  const rest = startedRunnables() as Array<Greenlet<unknown> | RawGreenlet>;
   for (const greenlet of rest) greenlet.kill(undefined, { block: false });
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, config.shutdownTimeout);
-    let left = alive.length;
+    let left = rest.length;
     const done = (): void => {
       if (--left > 0) return;
       clearTimeout(timer);
       resolve();
     };
     if (left === 0) done();
-    for (const greenlet of alive) greenlet.rawlink(done);
+    for (const greenlet of rest) greenlet._addLink({ callback: null, notify: done });
   });
 }
 
 /**
  * Runs `main` in a greenlet, the main greenlet, from plain Node code. The way in for a whole program. Other greenlets may
- * outlive it.
+ * outlive it. Never switches.
  *
  * If main waits and nothing is left that could ever wake it, {@link LoopExit} is thrown in it.
  *
@@ -162,27 +169,24 @@ function killTheRest(): Promise<void> {
  *   joinAll(pages);
  * });
  */
-export function run<T>(main: () => T | PromiseLike<T>, options: RunOptions = {}): Promise<T> {
+export function run<T>(main: () => T | PromiseLike<T>, options?: RunOptions): Promise<T> {
   checkFunction('run()', main);
-  const { signals = true, stackSize, name = 'main' } = options;
-  if (typeof signals !== 'boolean')
-    throw new TypeError(`run(): signals must be true or false, got ${typeof signals}`);
+  const { signals = true, stackSize, name = 'main' } = checkOptions('run()', options);
+  checkFlag('run()', 'signals', signals);
   if (stackSize !== undefined) checkStackSize('stackSize', stackSize);
-  watchForEnd();
   const greenlet = new Greenlet<T | PromiseLike<T>>(main)._configure(
     stackSize === undefined ? { name } : { name, stackSize },
   );
   greenlet._markAsMain();
-  const isGuarded = signals && isMainThread;
-  if (isGuarded) signalGuard.guard(greenlet);
-  mains.push(greenlet);
-  const settled = greenlet.then();
-  greenlet.rawlink(() => {
-    mains.splice(mains.indexOf(greenlet), 1);
-  });
+  const settled = greenlet.then() as Promise<T>;
   greenlet.start();
-  if (!isGuarded) return settled as Promise<T>;
-  return settled.finally(() => signalGuard.release(greenlet)) as Promise<T>;
+  watchForEnd();
+  mains.push(greenlet);
+  greenlet._addLink({ callback: null, notify: () => void mains.splice(mains.indexOf(greenlet), 1) });
+  // Signals reach the main thread only.
+  if (!signals || !isMainThread) return settled;
+  signalGuard.guard(greenlet);
+  return settled.finally(() => signalGuard.release(greenlet));
 }
 
 getHub().systemErrorTarget = (error) => {

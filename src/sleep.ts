@@ -1,6 +1,6 @@
 /** `sleep` and `idle`: giving others their time. */
 import { getHub, park, plainWait, requireGreenlet, wake, yieldNow } from './hub.js';
-import { checkMilliseconds } from './checks.js';
+import { checkFlag, checkMilliseconds, checkOptions } from './checks.js';
 import { checkLimits, withinLimits } from './limits.js';
 
 /** Options of {@link sleep}. */
@@ -21,13 +21,13 @@ const sleeping = plainWait('sleep');
  */
 export function sleep(ms = 0, options?: SleepOptions): void {
   const duration = checkMilliseconds('sleep()', ms);
-  if (options === undefined) {
+  if (options === undefined || options === null) {
     if (duration === 0) yieldNow('sleep()');
     else park('sleep()', sleeping, duration === Infinity ? -1 : duration);
     return;
   }
-  const { ref = true, signal } = options;
-  if (typeof ref !== 'boolean') throw new TypeError(`sleep(): ref must be true or false, got ${typeof ref}`);
+  const { ref = true, signal } = checkOptions('sleep()', options);
+  checkFlag('sleep()', 'ref', ref);
   const limits = checkLimits('sleep()', { signal });
   withinLimits('sleep()', limits, () => {
     if (duration === 0) yieldNow('sleep()');
@@ -45,11 +45,7 @@ export function idle(): void {
     let immediate: NodeJS.Immediate | undefined;
     const wait = plainWait('idle()');
     wait.cancel = () => clearImmediate(immediate);
-    immediate = setImmediate(() => wake(greenlet));
-    try {
-      park('idle()', wait);
-    } finally {
-      clearImmediate(immediate);
-    }
+    immediate = setImmediate(() => wake(greenlet, wait));
+    park('idle()', wait);
   } while (getHub().stats().ready > 0);
 }

@@ -169,9 +169,10 @@ export class Socket {
     limits: CheckedLimits,
     operation: (key: number, timeout: number) => number,
   ): number {
-    if (limits.limit === null && limits.signal === null)
-      return this.#callPlain(call, wait, limits.timeout, operation);
-    return withinLimits(call, limits, () => this.#callPlain(call, wait, limits.timeout, operation));
+    const result = withinLimits(call, limits, () => this.#callPlain(call, wait, limits.timeout, operation));
+    if (result >= 0) return result;
+    if (result === Outcome.TimedOut && limits.limit !== null) throw limits.limit.thrown();
+    throw this.#error(result, call);
   }
 
   #callPlain(
@@ -189,9 +190,8 @@ export class Socket {
     } finally {
       afterNative(greenlet, saved);
     }
-    if (result >= 0) return result;
     if (result === Outcome.Interrupted) throwInterruption(greenlet);
-    throw this.#error(result, call);
+    return result;
   }
 
   #error(code: number, call: string): Error {
@@ -356,12 +356,12 @@ export function createConnection(address: Address, options: ConnectOptions = {})
   const left = (): number =>
     limits.timeout <= 0 ? limits.timeout : Math.max(0, deadline - performance.now());
   return withinLimits(call, limits, () => {
-    const addresses = resolve(resolver, host, port, family, left());
+    const addresses = resolve(resolver, host, port, family, left);
     const errors: Error[] = [];
     for (const remote of addresses) {
       const key = connect(remote.address, port, local, left());
       if (typeof key === 'number') return new Socket(key, remote, port);
-      if (key.code === 'ETIMEDOUT' && left() === 0) throw key;
+      if (key.code === 'ETIMEDOUT' && left() === 0) throw limits.limit?.thrown() ?? key;
       errors.push(key);
     }
     if (errors.length === 1) throw errors[0] as Error;
@@ -376,13 +376,14 @@ function resolve(
   host: string,
   port: number,
   family: 0 | 4 | 6,
-  timeout: number,
+  left: () => number,
 ): LookupAddress[] {
+  const timeout = left();
   try {
     return resolver.lookup(host, { all: true, family, timeout: timeout < 0 ? null : timeout });
   } catch (error) {
     // The limit of the whole call is no failure of the resolver's.
-    if ((error as SystemError).code === 'ETIMEOUT' && timeout === 0) {
+    if ((error as SystemError).code === 'ETIMEOUT' && left() === 0) {
       throw systemError(errnoOf('ETIMEDOUT'), 'connect', { address: host, port });
     }
     throw error;

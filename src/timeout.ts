@@ -1,7 +1,15 @@
 /** `Timeout`: an error that is thrown in a greenlet after some time, wherever it is parked then. */
-import { checkFunction } from './checks.js';
+import { checkFlag, checkFunction, checkOptions, isErrorClass } from './checks.js';
 import { GreenstackError, UnthrownError } from './errors.js';
-import { type Expirable, HubTimer, interrupt, requireGreenlet, type Runnable, withdraw } from './hub.js';
+import {
+  type Expirable,
+  HubTimer,
+  interrupt,
+  requireGreenlet,
+  type Runnable,
+  shieldsOf,
+  withdraw,
+} from './hub.js';
 
 /** What a {@link Timeout} throws: itself (nothing, `false` or a text for its message), an error, or a new one of a class. */
 export type TimeoutError = Error | (new () => Error) | string | false | null | undefined;
@@ -12,10 +20,6 @@ function checkDuration(ms: unknown): number | null {
     throw new TypeError(`Timeout expects a time in milliseconds or null, got ${typeof ms} ${String(ms)}`);
   }
   return ms;
-}
-
-function isErrorClass(value: unknown): value is new () => Error {
-  return typeof value === 'function' && (value === Error || value.prototype instanceof Error);
 }
 
 function checkError(error: unknown): void {
@@ -57,6 +61,8 @@ export class Timeout extends UnthrownError implements Expirable {
   #closed = false;
   #timer: HubTimer | null = null;
   #greenlet: Runnable | null = null;
+  /** The shields that the greenlet was in at the start: those do not keep the error off. */
+  #shields = 0;
 
   /**
    * @param ms - how long, in ms; `null` never expires; negative counts as 0
@@ -64,13 +70,15 @@ export class Timeout extends UnthrownError implements Expirable {
    * @param options - `ref: false` does not keep the process alive
    * @throws {TypeError} if `ms` is not a number or `error` nothing that can be thrown
    */
-  constructor(ms?: number | null, error?: TimeoutError, { ref = true }: { ref?: boolean } = {}) {
+  constructor(ms?: number | null, error?: TimeoutError, options?: { ref?: boolean }) {
     const duration = checkDuration(ms);
     checkError(error);
     super();
     this.#ms = duration;
     this.#error = error;
-    this.#referenced = ref;
+    this.#referenced =
+      options === undefined ||
+      checkFlag('new Timeout()', 'ref', checkOptions('new Timeout()', options).ref ?? true);
   }
 
   static {
@@ -137,12 +145,13 @@ export class Timeout extends UnthrownError implements Expirable {
       );
     }
     this.#greenlet = requireGreenlet('Timeout.start()');
+    this.#shields = shieldsOf(this.#greenlet);
     if (this.ms === null || this.ms === Infinity) return;
     this.#timer ??= new HubTimer(this);
     this.#timer.start(Math.max(0, this.ms), this.#referenced);
   }
 
-  /** Stops the time, and takes the error back if it has not been thrown yet. It can be started again. */
+  /** Stops the time, and takes the error back unless it is on its way into a parked greenlet. It can be started again. Never switches. */
   cancel(): void {
     this.#timer?.cancel();
     if (this.#greenlet !== null) withdraw(this.#greenlet, this);
@@ -188,9 +197,22 @@ export class Timeout extends UnthrownError implements Expirable {
   protected onExpiration(): void {
     const greenlet = this.#greenlet;
     if (greenlet === null || greenlet._stackId < 0) return;
-    const { error } = this;
-    const thrown = typeof error === 'function' ? new error() : error instanceof Error ? error : this;
-    interrupt(greenlet, thrown, false, this);
+    interrupt(greenlet, this.thrown(), { sender: this, shields: this.#shields });
+  }
+
+  /** What to throw when the time is up. @internal */
+  thrown(): unknown {
+    const error = this.#error;
+    if (isErrorClass(error)) {
+      try {
+        return new error();
+      } catch (failure) {
+        return failure;
+      }
+    }
+    if (error instanceof Error) return error;
+    Error.captureStackTrace(this, this.thrown);
+    return this;
   }
 }
 

@@ -23,7 +23,7 @@ class PromiseWait<T> implements Wait {
     if (this.state !== 'pending') return;
     this.state = state;
     this.content = content;
-    if (this.#waiting !== null) wake(this.#waiting);
+    if (this.#waiting !== null) wake(this.#waiting, this);
   }
 
   cancel(): void {
@@ -62,29 +62,26 @@ export function waitFor(source: unknown, limits?: Limits): unknown {
   const greenlet = requireGreenlet('waitFor()');
   const isFactory = typeof source === 'function' && !isThenable(source);
   const controller = isFactory ? new AbortController() : null;
-  const promise: unknown =
-    controller === null ? source : (source as (signal: AbortSignal) => unknown)(controller.signal);
-  if (!isThenable(promise)) return promise;
-  const wait = new PromiseWait(greenlet, promise);
-  if (wait.state === 'pending') {
-    try {
-      const settled = isImmediate(checked) ? false : parkWithin('waitFor()', wait, checked);
-      if (!settled) {
-        wait.cancel();
-        throw expired(checked);
-      }
-    } catch (error) {
-      controller?.abort(error);
-      throw error;
+  try {
+    const promise: unknown =
+      controller === null ? source : (source as (signal: AbortSignal) => unknown)(controller.signal);
+    if (!isThenable(promise)) return promise;
+    const wait = new PromiseWait(greenlet, promise);
+    if (wait.state === 'pending' && (isImmediate(checked) || !parkWithin('waitFor()', wait, checked))) {
+      wait.cancel();
+      throw expired(checked);
     }
+    if (wait.state === 'rejected') throw wait.content;
+    return wait.content;
+  } catch (error) {
+    controller?.abort(error);
+    throw error;
   }
-  if (wait.state === 'rejected') throw wait.content;
-  return wait.content;
 }
 
 /**
  * Turns a blocking function into one that returns a promise: each call runs it in a greenlet of its own. For callbacks and
- * async code. An error rejects the promise and is not reported.
+ * async code. An error rejects the promise and is not reported. Never switches.
  */
 export function asyncify<This, Args extends unknown[], T>(
   fn: (this: This, ...args: Args) => T,
@@ -93,7 +90,11 @@ export function asyncify<This, Args extends unknown[], T>(
   return function (this: This, ...args: Args): Promise<Awaited<T>> {
     const greenlet = new Greenlet<T>(() => fn.apply(this, args));
     const settled = greenlet.then() as Promise<Awaited<T>>;
-    greenlet.start();
+    try {
+      greenlet.start();
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
     return settled;
   };
 }

@@ -1,7 +1,8 @@
 /** Waiting for several things at once: `wait`, `iwait`, `joinAll`, `killAll`. */
 import { types } from 'node:util';
 
-import { checkGreenlet, Greenlet, type KillError, RawGreenlet } from './greenlet.js';
+import { checkFlag, checkOptions } from './checks.js';
+import { checkGreenlet, checkKillError, Greenlet, type KillError, RawGreenlet } from './greenlet.js';
 import {
   currentRunnable,
   getHub,
@@ -13,7 +14,15 @@ import {
   wake,
 } from './hub.js';
 import { ConcurrentObjectUseError, InvalidSwitchError } from './errors.js';
-import { type CheckedLimits, checkLimits, isImmediate, parkWithin } from './limits.js';
+import {
+  type CheckedLimits,
+  checkLimits,
+  expired,
+  isImmediate,
+  type LimitOptions,
+  parkWithin,
+  timedOut,
+} from './limits.js';
 import { Timeout } from './timeout.js';
 
 /**
@@ -139,15 +148,22 @@ class Arrivals implements Wait {
     private readonly call: string,
     sources: Source[],
   ) {
-    for (const { object, subscribe } of sources) {
-      this.#missing.add(object);
-      this.#subscriptions.push(
-        subscribe(() => {
-          this.#note(object);
-          if (this.#waiting !== null) wake(this.#waiting);
-        }),
-      );
+    try {
+      for (const source of sources) this.#subscribe(source);
+    } catch (error) {
+      this.close();
+      throw error;
     }
+  }
+
+  #subscribe({ object, subscribe }: Source): void {
+    this.#missing.add(object);
+    this.#subscriptions.push(
+      subscribe(() => {
+        this.#note(object);
+        if (this.#waiting !== null) wake(this.#waiting, this);
+      }),
+    );
   }
 
   #note(object: WaitableLike): void {
@@ -167,9 +183,14 @@ class Arrivals implements Wait {
         );
       }
       this.#waiting = requireGreenlet(this.call);
-      const woken = parkWithin(this.call, this, limits);
-      this.#waiting = null;
-      if (!woken) return undefined;
+      let woken: boolean;
+      try {
+        woken = parkWithin(this.call, this, limits);
+      } finally {
+        this.#waiting = null;
+      }
+      // What became ready together with the end of the time has come in time.
+      if (!woken && this.#taken === this.#arrived.length) return undefined;
     }
     return this.#arrived[this.#taken++];
   }
@@ -177,7 +198,8 @@ class Arrivals implements Wait {
   /** Without waiting, only what says that it is ready can be told. */
   #takeReady(): void {
     for (const object of [...this.#missing]) {
-      if ((object as Partial<Waitable>).ready === true) this.#note(object);
+      const { ready, aborted } = object as { ready?: unknown; aborted?: unknown };
+      if (ready === true || aborted === true) this.#note(object);
     }
   }
 
@@ -259,7 +281,7 @@ export function iwait<T extends WaitableLike>(
   options: WaitOptions = {},
 ): DisposableIterator<T> {
   checkIterable('iwait()', objects);
-  return new Iwait('iwait()', objects, options);
+  return new Iwait('iwait()', objects, checkOptions('iwait()', options));
 }
 
 /**
@@ -267,17 +289,17 @@ export function iwait<T extends WaitableLike>(
  * until nothing is left that could wake anybody, `false` if the timeout passed first. Switches only if it must wait.
  * gevent: `gevent.wait`.
  */
-export function wait(objects?: null, options?: { timeout?: number | null }): boolean;
+export function wait(objects?: null, options?: LimitOptions): boolean;
 export function wait<T extends WaitableLike>(objects: Iterable<T>, options?: WaitOptions): T[];
 export function wait<T extends WaitableLike>(
   objects?: Iterable<T> | null,
-  options: WaitOptions = {},
+  options?: WaitOptions | LimitOptions,
 ): T[] | boolean {
   if (objects === undefined || objects === null) {
-    return getHub().join(options.timeout as number | null | undefined);
+    return getHub().join(options as LimitOptions | undefined);
   }
   checkIterable('wait()', objects);
-  return [...new Iwait('wait()', objects, options)];
+  return [...new Iwait('wait()', objects, checkOptions('wait()', options) as WaitOptions)];
 }
 
 /** Options of {@link joinAll}. */
@@ -292,18 +314,20 @@ export interface JoinAllOptions extends WaitOptions {
  */
 export function joinAll<G extends Greenlet<never> | Greenlet<unknown> | RawGreenlet>(
   greenlets: Iterable<G>,
-  options: JoinAllOptions = {},
+  options?: JoinAllOptions,
 ): G[] {
   checkIterable('joinAll()', greenlets);
+  const { timeout, signal, count: wanted, raiseError = false } = checkOptions('joinAll()', options);
+  checkFlag('joinAll()', 'raiseError', raiseError);
   const list = [...greenlets];
   for (const greenlet of list) checkGreenlet('joinAll()', greenlet);
   if (currentRunnable() !== null && list.includes(currentRunnable() as G)) {
     throw new InvalidSwitchError('joinAll(): a greenlet cannot wait for its own end');
   }
-  const limits = checkLimits('joinAll()', { timeout: options.timeout, signal: options.signal });
+  const limits = checkLimits('joinAll()', { timeout, signal });
   const unique = new Set<Runnable>(list);
-  const count = checkCount('joinAll()', options.count, unique.size);
-  const join = new JoinAll(count, options.raiseError === true);
+  const count = checkCount('joinAll()', wanted, unique.size);
+  const join = new JoinAll(count, raiseError);
   join.waitFor(unique, limits);
   return join.done as unknown as G[];
 }
@@ -346,7 +370,7 @@ class JoinAll implements LinkEntry, Wait {
     if (this.#isOver) return;
     this.done.push(greenlet);
     if (this.raiseError && greenlet instanceof Greenlet && !greenlet.successful) this.#failure = greenlet;
-    if (this.#isOver && this.#waiting !== null) wake(this.#waiting);
+    if (this.#isOver && this.#waiting !== null) wake(this.#waiting, this);
   }
 
   cancel(): void {
@@ -365,7 +389,7 @@ export interface KillAllOptions {
   /** `false`: does not wait until they have ended. */
   block?: boolean;
   /** How long to wait, in ms. */
-  timeout?: number | null;
+  timeout?: number | Timeout | null;
 }
 
 /**
@@ -376,29 +400,29 @@ export interface KillAllOptions {
  */
 export function killAll(
   greenlets: Iterable<Greenlet<never> | Greenlet<unknown> | RawGreenlet>,
-  { error, block = true, timeout }: KillAllOptions = {},
+  options?: KillAllOptions,
 ): void {
   checkIterable('killAll()', greenlets);
-  const list = [...greenlets].map((greenlet) => checkGreenlet('killAll()', greenlet));
+  const { error, block = true, timeout } = checkOptions('killAll()', options);
+  const list = new Set([...greenlets].map((greenlet) => checkGreenlet('killAll()', greenlet)));
   const limits = checkLimits('killAll()', { timeout, block });
-  if (block && list.some((greenlet) => !greenlet.dead)) requireGreenlet('killAll()');
-  const self = currentRunnable();
-  for (const greenlet of list) if (greenlet !== self) greenlet.kill(error, { block: false });
+  checkKillError('killAll()', error);
+  if (block && [...list].some((greenlet) => greenlet._stackId >= 0)) requireGreenlet('killAll()');
+  const self = currentRunnable() as Greenlet<unknown> | RawGreenlet | null;
+  const others = [...list].filter((greenlet) => greenlet !== self && !greenlet.dead);
+  for (const greenlet of others) greenlet.kill(error, { block: false });
   if (block) {
-    const others = list.filter((greenlet) => greenlet !== self && !greenlet.dead);
-    const done = new Set<WaitableLike>(
-      new Iwait('killAll()', others as Array<Greenlet<unknown>>, { timeout: timeout ?? null }),
-    );
-    const alive = others.filter((greenlet) => !done.has(greenlet) && !greenlet.dead);
-    if (alive.length > 0) throw survivors(limits.timeout, alive);
+    const alive = new Set<Runnable>(others.filter((greenlet) => !greenlet.dead));
+    new JoinAll(alive.size, false).waitFor(alive, limits);
+    const survivors = [...alive].filter((greenlet) => !greenlet.dead);
+    if (survivors.length > 0)
+      throw limits.limit === null ? survived(limits.timeout, survivors) : expired(limits);
   }
-  if (self !== null && list.includes(self as Greenlet<unknown>)) (self as Greenlet<unknown>).kill(error);
+  if (self !== null && list.has(self)) self.kill(error);
 }
 
-function survivors(ms: number, alive: Array<Greenlet<unknown> | RawGreenlet>): Timeout {
+function survived(ms: number, alive: Runnable[]): Timeout {
   const shown = alive.slice(0, 10).map(String).join(', ');
   const more = alive.length > 10 ? ` and ${alive.length - 10} more` : '';
-  const error = new Timeout(ms, `still alive after being killed: ${shown}${more}`);
-  Error.captureStackTrace(error, killAll);
-  return error;
+  return timedOut(new Timeout(ms, `still alive after being killed: ${shown}${more}`));
 }

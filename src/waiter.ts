@@ -1,6 +1,6 @@
 /** `Waiter`: one greenlet waits for one value. The smallest of all primitives; gevent: `gevent.hub.Waiter`. */
 import { ConcurrentObjectUseError } from './errors.js';
-import { plainWait, requireGreenlet, park, type Runnable, wake } from './hub.js';
+import { park, requireGreenlet, type Runnable, type Wait, wake } from './hub.js';
 
 /**
  * Hands one value, or one error, to one greenlet. What comes before the greenlet asks is kept for it.
@@ -11,43 +11,42 @@ import { plainWait, requireGreenlet, park, type Runnable, wake } from './hub.js'
  * const line = waiter.get();
  */
 export class Waiter<T = unknown> {
-  #state: 'empty' | 'value' | 'error' = 'empty';
-  #content: unknown = undefined;
-  #waiting: Runnable | null = null;
+  #result: Result | null = null;
+  #wait: WaiterWait | null = null;
 
   /** Whether a value or an error has come. */
   get ready(): boolean {
-    return this.#state !== 'empty';
+    return this.#result !== null;
   }
 
   /** Whether a value has come. */
   get successful(): boolean {
-    return this.#state === 'value';
+    return this.#result?.failed === false;
   }
 
   /** Hands over a value. Never switches. */
   switch(value: T): void {
-    this.#settle('value', value);
+    this.#settle({ failed: false, content: value });
   }
 
   /** Hands over an error, which `get` throws. Never switches. */
   throw(error: unknown): void {
-    this.#settle('error', error);
+    this.#settle({ failed: true, content: error });
   }
 
-  #settle(state: 'value' | 'error', content: unknown): void {
-    this.#state = state;
-    this.#content = content;
-    if (this.#waiting !== null) {
-      wake(this.#waiting);
-      this.#waiting = null;
-    }
+  #settle(result: Result): void {
+    this.#result = result;
+    const wait = this.#wait;
+    this.#wait = null;
+    if (wait === null) return;
+    // Kept for the one who is woken, even if the waiter is cleared before that one goes on.
+    wait.result = result;
+    wake(wait.waiting, wait);
   }
 
-  /** Forgets what has come, to be used again. */
+  /** Forgets what has come, to be used again. Never switches. */
   clear(): void {
-    this.#state = 'empty';
-    this.#content = undefined;
+    this.#result = null;
   }
 
   /**
@@ -56,17 +55,37 @@ export class Waiter<T = unknown> {
    * @throws {ConcurrentObjectUseError} if another greenlet waits already
    */
   get(): T {
-    if (this.#state === 'empty') {
-      if (this.#waiting !== null)
-        throw new ConcurrentObjectUseError('another greenlet waits for this Waiter already');
-      this.#waiting = requireGreenlet('Waiter.get()');
-      const wait = plainWait('Waiter.get()');
-      wait.cancel = () => {
-        this.#waiting = null;
-      };
-      park('Waiter.get()', wait);
-    }
-    if (this.#state === 'error') throw this.#content;
-    return this.#content as T;
+    const { failed, content } = this.#result ?? this.#waitForResult();
+    if (failed) throw content;
+    return content as T;
+  }
+
+  #waitForResult(): Result {
+    if (this.#wait !== null)
+      throw new ConcurrentObjectUseError('another greenlet waits for this Waiter already');
+    const wait = new WaiterWait(requireGreenlet('Waiter.get()'), () => {
+      if (this.#wait === wait) this.#wait = null;
+    });
+    this.#wait = wait;
+    park('Waiter.get()', wait);
+    return wait.result as Result;
+  }
+}
+
+interface Result {
+  failed: boolean;
+  content: unknown;
+}
+
+class WaiterWait implements Wait {
+  result: Result | null = null;
+
+  constructor(
+    readonly waiting: Runnable,
+    readonly cancel: () => void,
+  ) {}
+
+  describe(): string {
+    return 'Waiter.get()';
   }
 }

@@ -1,0 +1,3 @@
+import { Greenlet, run, shield } from 'greenstack';
+
+void run(() => shield(() => new Greenlet(() => undefined).join()));

@@ -1,0 +1,285 @@
+/** What reviews and users have found, one test each. */
+import test from 'ava';
+import {
+  BlockingSwitchOutError,
+  fork,
+  getHub,
+  Greenlet,
+  idle,
+  joinAll,
+  killAll,
+  reinit,
+  run,
+  shield,
+  sleep,
+  spawn,
+  spawnRaw,
+  Timeout,
+  wait,
+  waitFor,
+  Waiter,
+} from 'greenstack';
+import { runInNewContext } from 'node:vm';
+import { hubTest } from './support/hub-test.js';
+import { stderrOf } from './support/stderr.js';
+
+function thrownBy(body: () => unknown): unknown {
+  try {
+    body();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+hubTest('a join that was refused by an aborted signal wakes nobody later', (t) => {
+  const target = spawn(() => sleep(5));
+  const end = performance.now() + 30;
+  t.truthy(thrownBy(() => target.join({ signal: AbortSignal.abort() })));
+  sleep(30);
+  t.true(performance.now() >= end - 1);
+});
+
+hubTest('a wait for a promise that was refused wakes nobody later', (t) => {
+  const promise = new Promise((resolve) => setTimeout(resolve, 5));
+  const end = performance.now() + 30;
+  t.truthy(thrownBy(() => waitFor(promise, { signal: AbortSignal.abort() })));
+  sleep(30);
+  t.true(performance.now() >= end - 1);
+});
+
+hubTest('a join that was refused where parking is impossible wakes nobody later', (t) => {
+  const target = spawn(() => sleep(5));
+  const end = performance.now() + 30;
+  const join = (): void => target.join();
+  t.throws(() => void runInNewContext('join()', { join }, { timeout: 1000 }), {
+    instanceOf: BlockingSwitchOutError,
+  });
+  sleep(30);
+  t.true(performance.now() >= end - 1);
+});
+
+hubTest('an abort that comes after the end of the wait is not thrown in the next one', (t) => {
+  const controller = new AbortController();
+  const target = new Greenlet(() => undefined);
+  const waiting = spawn(() => {
+    target.join({ signal: controller.signal });
+    sleep(1);
+    return 'unharmed';
+  });
+  idle();
+  target.kill(undefined, { block: false });
+  controller.abort();
+  t.is(waiting.get(), 'unharmed');
+});
+
+hubTest('a spawn callback that throws is reported, and the greenlet starts', (t) => {
+  const careless = (): void => {
+    throw new Error('careless');
+  };
+  Greenlet.addSpawnCallback(careless);
+  const printed = stderrOf(() => {
+    t.is(spawn(() => 'ran').get(), 'ran');
+  });
+  Greenlet.removeSpawnCallback(careless);
+  t.regex(printed, /careless/);
+});
+
+hubTest('a Timeout object limits a wait as a whole, as a number does', (t) => {
+  const greenlets = [5, 60, 120].map((ms) => spawn(sleep, ms));
+  t.is(wait(greenlets, { timeout: new Timeout(30) }).length, 1);
+  joinAll(greenlets);
+});
+
+hubTest('killAll() throws the Timeout that it was given', (t) => {
+  const stubborn = spawn(() => {
+    try {
+      sleep(1000);
+    } catch {
+      sleep(20);
+    }
+  });
+  sleep(0);
+  const timeout = new Timeout(1);
+  t.is(
+    thrownBy(() => killAll([stubborn], { timeout })),
+    timeout,
+  );
+  stubborn.join();
+});
+
+hubTest('a Timeout that is started and passes within a shield is not kept off', (t) => {
+  const outcome = shield(() => {
+    using timeout = Timeout.startNew(1);
+    return thrownBy(() => sleep(1000)) === timeout;
+  });
+  t.true(outcome);
+});
+
+hubTest('awaiting a greenlet whose value is itself is an error', async (t) => {
+  const own: Greenlet<unknown> = spawn(() => own);
+  own.join();
+  const error = waitFor(
+    own.then(
+      () => null,
+      (reason: unknown) => reason,
+    ),
+  ) as unknown;
+  t.true(error instanceof TypeError);
+});
+
+hubTest('the signal of waitFor() is aborted if its own function is interrupted', (t) => {
+  let signal: AbortSignal | undefined;
+  const greenlet = spawn(() =>
+    waitFor((given) => {
+      signal = given;
+      sleep(1000);
+    }),
+  );
+  sleep(0);
+  greenlet.kill();
+  t.true(signal?.aborted);
+});
+
+hubTest('abort(null) throws null', (t) => {
+  const controller = new AbortController();
+  const greenlet = spawn(() => thrownBy(() => sleep(1000, { signal: controller.signal })));
+  sleep(0);
+  controller.abort(null);
+  t.is(greenlet.get(), null);
+});
+
+hubTest('a listener of killIgnored that throws does not reach the greenlet', (t) => {
+  const careless = (): void => {
+    throw new Error('careless listener');
+  };
+  getHub().on('killIgnored', careless);
+  const printed = stderrOf(() => {
+    const survivor = spawn(() => {
+      try {
+        sleep(1000);
+      } catch {
+        sleep(0);
+      }
+      return 'unharmed';
+    });
+    sleep(0);
+    survivor.kill();
+    t.is(survivor.get(), 'unharmed');
+  });
+  getHub().off('killIgnored', careless);
+  t.regex(printed, /careless listener/);
+});
+
+hubTest('the report of a failure shows the arguments', (t) => {
+  const printed = stderrOf(() => {
+    spawn(function work(_name: string) {
+      throw new Error('failed');
+    }, 'the argument').join();
+  });
+  t.regex(printed, /work\('the argument'\)/);
+});
+
+hubTest('a second kill does not disturb the cleaning up after the first', (t) => {
+  let cleaned = false;
+  const victim = spawn(() => {
+    try {
+      sleep(1000);
+    } finally {
+      sleep(1);
+      cleaned = true;
+    }
+  });
+  sleep(0);
+  victim.kill(undefined, { block: false });
+  victim.kill(undefined, { block: false });
+  victim.join();
+  t.true(cleaned);
+});
+
+hubTest('a Timeout whose class of errors throws in its constructor throws that', (t) => {
+  class Broken extends Error {
+    constructor() {
+      super();
+      throw new RangeError('no such error');
+    }
+  }
+  using _timeout = Timeout.startNew(1, Broken);
+  t.true(thrownBy(() => sleep(1000)) instanceof RangeError);
+});
+
+hubTest('Waiter.get() returns what it was woken for, cleared or not', (t) => {
+  const waiter = new Waiter<string>();
+  const waiting = spawn(() => waiter.get());
+  sleep(0);
+  waiter.switch('value');
+  waiter.clear();
+  t.is(waiting.get(), 'value');
+});
+
+hubTest('an aborted signal is ready without waiting', (t) => {
+  const signal = AbortSignal.abort();
+  t.deepEqual(wait([signal], { timeout: 0 }), [signal]);
+});
+
+hubTest('a child of a raw greenlet belongs to whoever spawned that', (t) => {
+  let spawner: unknown = null;
+  const parent = spawn(() => {
+    spawnRaw(() => {
+      spawner = spawn(() => undefined).spawningGreenlet;
+    });
+    sleep(2);
+  });
+  parent.join();
+  t.is(spawner, parent);
+});
+
+hubTest('a greenlet is joined at the end of its using block', (t) => {
+  let ended = false;
+  {
+    using _greenlet = spawn(() => {
+      sleep(1);
+      ended = true;
+    });
+  }
+  t.true(ended);
+});
+
+test.serial('the stack of a greenlet may be formatted by code that would park', async (t) => {
+  const { runProgram } = await import('./support/program.js');
+  const { stdout, signal } = await runProgram('formatted-stack.js');
+  t.is(signal, null);
+  t.is(stdout, 'refused\n');
+});
+
+test('fork() and reinit() say what to use instead', (t) => {
+  t.throws(fork, { code: 'ENOSYS', message: /child_process/ });
+  t.throws(reinit, { code: 'ENOSYS', message: /child_process/ });
+});
+
+test.serial('a main greenlet that is stuck within a shield gets its LoopExit', async (t) => {
+  const { runProgram } = await import('./support/program.js');
+  const { code, stderr } = await runProgram('stuck-shield.js');
+  t.is(code, 1);
+  t.regex(stderr, /LoopExit/);
+});
+
+test.serial('Ctrl-C reaches every one of several run() at once', async (t) => {
+  const { runProgram } = await import('./support/program.js');
+  const { stdout, signal } = await runProgram('two-runs.js', { signalWhenReady: 'SIGINT' });
+  t.is(stdout, 'ready\nfirst: KeyboardInterrupt\nsecond: KeyboardInterrupt\n');
+  t.is(signal, 'SIGINT');
+});
+
+test.serial('running out of stacks is an error, not an abort', async (t) => {
+  const { runProgram } = await import('./support/program.js');
+  const { stdout, signal } = await runProgram('out-of-stacks.js');
+  t.is(signal, null);
+  t.regex(stdout, /ERR_GREENSTACK_OUT_OF_STACKS/);
+});
+
+test.serial('run() leaves no listeners behind if it cannot start', async (t) => {
+  const before = process.listenerCount('SIGINT');
+  await run(() => undefined);
+  t.is(process.listenerCount('SIGINT'), before);
+});
