@@ -278,6 +278,40 @@ test.serial('running out of stacks is an error, not an abort', async (t) => {
   t.regex(stdout, /ERR_GREENSTACK_OUT_OF_STACKS/);
 });
 
+test.serial('data that nobody waits for does not keep the loop busy', async (t) => {
+  const { runProgram } = await import('./support/program.js');
+  const { stdout } = await runProgram('idle-cpu.js');
+  // The loop that spins uses all of the 500 ms; an idle one a few.
+  t.true(Number(stdout) < 250, `${stdout} ms of CPU time`);
+});
+
+test.serial('an error may be thrown deep in the own stack of a worker', async (t) => {
+  const { runProgram } = await import('./support/program.js');
+  const { stdout } = await runProgram('deep-worker.js');
+  t.is(stdout, 'thrown at the bottom\nexit 0\n');
+});
+
+test.serial('a worker is terminated whichever greenlet runs', async (t) => {
+  const { runProgram } = await import('./support/program.js');
+  const { stdout } = await runProgram('busy-worker-ends.js');
+  t.is(stdout, 'all ended\n');
+});
+
+hubTest('reading the stack of a greenlet lets nobody else run', (t) => {
+  const parked = spawn(() => sleep(1000));
+  sleep(0);
+  const order: string[] = [];
+  const reader = spawn(() => {
+    order.push('before');
+    void parked.stack;
+    order.push('after');
+  });
+  const other = spawn(() => order.push('other'));
+  joinAll([reader, other]);
+  t.deepEqual(order, ['before', 'after', 'other']);
+  parked.kill();
+});
+
 test.serial('run() leaves no listeners behind if it cannot start', async (t) => {
   const before = process.listenerCount('SIGINT');
   await run(() => undefined);

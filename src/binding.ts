@@ -166,6 +166,26 @@ function load(): Native {
   return native;
 }
 
+/** Where the copy of this package that has this thread's hub says that it is. */
+const COPY = Symbol.for('greenstack.copy');
+
+/** A thread has one hub, so it can have one copy of this package. */
+function claimThread(): void {
+  const holder = globalThis as { [COPY]?: string };
+  const other = holder[COPY];
+  if (other !== undefined) {
+    const again = other === __dirname ? 'its modules were loaded again' : `another copy is in ${other}`;
+    throw new GreenstackError(
+      'ERR_GREENSTACK_LOADED_TWICE',
+      `greenstack (in ${__dirname}) is loaded in this thread already: ${again}. A thread has one hub. Keep one copy of the ` +
+        'package (npm ls greenstack), and do not reset its modules.',
+    );
+  }
+  Object.defineProperty(holder, COPY, { value: __dirname });
+}
+
+claimThread();
+
 /** The functions of crates/node for this isolate. */
 export const native: Native = load();
 

@@ -275,8 +275,11 @@ export function runInHub(callback: (...args: never[]) => unknown, args: unknown[
 
 /** What native code calls for each turn, on the main stack. */
 function turn(): void {
-  native.turn();
-  current = null;
+  try {
+    native.turn();
+  } finally {
+    current = null;
+  }
 }
 
 let inspected = '';

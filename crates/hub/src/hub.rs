@@ -169,6 +169,14 @@ impl Hub {
         Some(entry)
     }
 
+    /// Takes the wake-up that has been ready longest, before what waits in front of it.
+    pub fn pop_first_wake(&mut self) -> Option<StackId> {
+        let index = self.ready.iter().position(|entry| matches!(entry, Ready::Wake(_)))?;
+        let Some(Ready::Wake(stack)) = self.ready.remove(index) else { return None };
+        self.waiter(stack).queued = false;
+        Some(stack)
+    }
+
     /// Puts an entry that is not a wake-up back in front.
     pub fn push_front(&mut self, entry: Ready) {
         debug_assert!(!matches!(entry, Ready::Wake(_)), "wake-ups are queued by `wake` only");
@@ -421,6 +429,18 @@ mod tests {
         hub.push_starts(1);
         hub.wake_next(9, Cause::Interrupted);
         assert_eq!(drain(&mut hub), [Ready::Wake(9), Ready::Start(1)]);
+    }
+
+    #[test]
+    fn the_first_wake_up_can_be_taken_before_starts() {
+        let mut hub = Hub::new().unwrap();
+        hub.push_starts(1);
+        hub.wake(5, Cause::Woken);
+        hub.wake(6, Cause::Woken);
+        assert_eq!(hub.pop_first_wake(), Some(5));
+        hub.wake(5, Cause::Woken);
+        assert_eq!(drain(&mut hub), [Ready::Start(1), Ready::Wake(6), Ready::Wake(5)]);
+        assert_eq!(hub.pop_first_wake(), None);
     }
 
     #[test]

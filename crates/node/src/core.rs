@@ -13,7 +13,9 @@ use napi_sys::{napi_callback, napi_env, napi_handle_scope, napi_ref, napi_value}
 
 use crate::call::{Arguments, Returned, UNDEFINED, check, dispatch};
 use crate::error::Failure;
+use crate::park::Inspection;
 use crate::runner::{Runner, Runners};
+use crate::turn::Pace;
 use crate::uv::Uv;
 use crate::{dns, park, scheduling, socket};
 
@@ -36,8 +38,12 @@ pub(crate) struct Core {
     pub(crate) uv: OnceCell<Uv>,
     /// What the runner entered next finds in `rest`: 0, or the slot of a timer to call plus 1.
     pub(crate) handed_over: Cell<i32>,
-    /// The stack to be entered next, only to look at where it is parked.
-    pub(crate) to_inspect: RefCell<Option<Rc<Runner>>>,
+    pub(crate) inspection: Inspection,
+    pub(crate) pace: Pace,
+    /// Whether it has been reported that there is no memory for another stack.
+    pub(crate) stacks_missed: Cell<bool>,
+    /// Whether this is the isolate of a worker thread, which can be terminated.
+    pub(crate) is_worker: bool,
     /// The usable bytes of a stack that is made for any greenlet.
     pub(crate) stack_size: Cell<usize>,
     /// How long a turn may take before libuv gets its own.
@@ -125,7 +131,11 @@ impl Core {
             script: OnceCell::new(),
             uv: OnceCell::new(),
             handed_over: Cell::new(0),
-            to_inspect: RefCell::default(),
+            inspection: Inspection::default(),
+            pace: Pace::default(),
+            stacks_missed: Cell::new(false),
+            // SAFETY: (local) both calls have no preconditions.
+            is_worker: unsafe { libc::gettid() != libc::getpid() },
             stack_size: Cell::new(StackBounds::DEFAULT_SIZE),
             switch_interval: Cell::new(Duration::from_millis(1)),
             immediate: Cell::new(0),
@@ -138,7 +148,7 @@ impl Core {
         })
     }
 
-    /// The hub, with the greenlets spawned meanwhile in their place of its ready queue.
+    /// The hub, once the greenlets spawned meanwhile are in their place of its ready queue.
     pub(crate) fn hub(&self) -> RefMut<'_, Hub> {
         let mut hub = RefMut::map(self.hub.borrow_mut(), |hub| {
             hub.as_mut().expect("calls are refused once the hub is closed")

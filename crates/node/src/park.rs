@@ -1,5 +1,6 @@
 //! The only place where a stack is left in the middle.
 
+use std::cell::Cell;
 use std::ptr;
 use std::rc::Rc;
 
@@ -17,6 +18,9 @@ impl Core {
     /// # Errors
     /// On the main stack: TypeScript refuses that with a better error before it comes here.
     pub(crate) fn park(&self) -> Result<Cause, Failure> {
+        if self.inspection.running.get() {
+            return Err(Failure::internal("parking while a stack is looked at"));
+        }
         let runner = self.current()?;
         Ok(self.park_on_stack_of(&runner))
     }
@@ -45,10 +49,34 @@ impl Core {
                 context.set(value);
             }
         }
+        if self.is_worker {
+            self.renew_termination();
+        }
+    }
+
+    /// Sees to it that a worker that is being terminated ends on this stack too.
+    ///
+    /// V8 keeps the request in a flag that it archives with the stack that ran when the request came, so others would
+    /// go on without it.
+    pub(crate) fn renew_termination(&self) {
+        let mut undefined = ptr::null_mut();
+        let mut same = false;
+        // SAFETY: (local) on a stack that V8 has locked. The comparison is refused once the environment is stopping,
+        // which Node notes before it asks V8 to terminate.
+        unsafe {
+            let _ = napi_sys::napi_get_undefined(self.env, &mut undefined);
+            let status = napi_sys::napi_strict_equals(self.env, undefined, undefined, &mut same);
+            if status == napi_sys::Status::napi_cannot_run_js
+                || status == napi_sys::Status::napi_pending_exception
+            {
+                self.v8.terminate();
+            }
+        }
     }
 
     /// Lets TypeScript note the JavaScript stack that leads to this park.
     fn inspect_here(&self) {
+        self.inspection.running.set(true);
         let inspected = self.in_scope(|| {
             let script = self.script()?;
             let (inspect, receiver) = (self.referenced(script.inspect)?, self.referenced(script.resource)?);
@@ -58,6 +86,7 @@ impl Core {
                 napi_sys::napi_call_function(self.env, receiver, inspect, 0, ptr::null(), &mut result)
             })
         });
+        self.inspection.running.set(false);
         if inspected.is_err() {
             // The stack stays unknown; the exception must not surface in the greenlet that is looked at.
             let _ = self.report_pending();
@@ -65,8 +94,32 @@ impl Core {
     }
 }
 
+/// A look at where a parked stack is: from the stack of whoever asks to that one and back, with nobody in between.
+#[derive(Default)]
+pub(crate) struct Inspection {
+    target: Cell<Option<Rc<Runner>>>,
+    asker: Cell<Option<Rc<Runner>>>,
+    /// Whether TypeScript is being called on the stack that is looked at, which must not be left then.
+    running: Cell<bool>,
+}
+
+impl Inspection {
+    fn begin(&self, target: Rc<Runner>, asker: Rc<Runner>) {
+        self.target.set(Some(target));
+        self.asker.set(Some(asker));
+    }
+
+    /// Whose stack is to be entered next, before all that is ready.
+    pub(crate) fn take_next(&self) -> Option<Rc<Runner>> {
+        self.target.take().or_else(|| self.asker.take())
+    }
+}
+
 /// `inspectStack(id)`: enters a parked stack, calls the function given to `start`, and comes back.
 pub(crate) fn inspect_stack(core: &'static Core, arguments: Arguments) -> Returned {
+    if core.inspection.running.get() {
+        return Ok(UNDEFINED);
+    }
     let target = core.runners.borrow().get(arguments.index(0)?);
     let Some(target) = target.filter(|target| !core.is_current(target) && target.has_begun.get()) else {
         return Ok(UNDEFINED);
@@ -76,9 +129,8 @@ pub(crate) fn inspect_stack(core: &'static Core, arguments: Arguments) -> Return
         core.visit(&target);
     } else {
         let own = core.current()?;
-        *core.to_inspect.borrow_mut() = Some(target);
-        core.hub().wake_next(own.id, Cause::Woken);
-        core.park()?;
+        core.inspection.begin(target, Rc::clone(&own));
+        core.park_on_stack_of(&own);
     }
     Ok(UNDEFINED)
 }

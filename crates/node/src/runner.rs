@@ -109,6 +109,9 @@ impl Core {
     }
 
     fn call_runner(&self, id: u32) {
+        if self.is_worker {
+            self.renew_termination();
+        }
         let called = self.script().and_then(|script| {
             let (run, receiver) = (self.referenced(script.run)?, self.referenced(script.resource)?);
             let arguments = [self.int_value(id.cast_signed())?, self.int_value(self.handed_over.replace(0))?];

@@ -98,7 +98,7 @@ pub(crate) fn yield_now(core: &'static Core, _: Arguments) -> Returned {
     Ok(UNDEFINED)
 }
 
-/// `rest(id)`: the runner has nothing to run. −1: end; 0: start greenlets; n: call the timer of slot n − 1.
+/// `rest()`: the runner has nothing to run. −1: end; 0: start greenlets; n: call the timer of slot n − 1.
 pub(crate) fn rest(core: &'static Core, _: Arguments) -> Returned {
     if let Some(next) = core.next_for_resting() {
         return core.int_value(next);

@@ -1,7 +1,7 @@
 //! Native functions of sockets: try, park, retry.
 //!
 //! Counts are returned as numbers from 0 on, system errors as negative `errno`, and the two ways in which
-//! a wait ends early as [`TIMED_OUT`] and [`INTERRUPTED`]. A timeout is in ms; negative means none, 0 never parks.
+//! a wait ends early as [`TIMED_OUT`] and [`INTERRUPTED`]. A timeout is in ms; negative means none, 0 never waits.
 
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -111,7 +111,7 @@ impl Core {
 
     /// Yields if the greenlet has used up its budget of calls that succeed at once. `false`: it was interrupted.
     fn spend_immediate(&self) -> Result<bool, Failure> {
-        let count = self.immediate.get() + 1;
+        let count = self.immediate.get().wrapping_add(1);
         self.immediate.set(count);
         let over = count >= IMMEDIATE_BUDGET
             || (count.is_multiple_of(IMMEDIATE_PER_CHECK)

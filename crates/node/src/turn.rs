@@ -1,5 +1,6 @@
 //! One turn: from the main stack into one stack after the other, until nothing is ready or time is up.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,15 +14,29 @@ use crate::core::{Core, SharedWord};
 use crate::error::Failure;
 use crate::runner::Runner;
 
-/// Greenlets started by one runner before it looks at the ready queue again.
-const START_BATCH: u32 = 256;
+/// Greenlets started by one runner before it looks at the ready queue again, at the most.
+const MAX_BATCH: u32 = 256;
 
-/// Entries taken between two looks at the clock, a power of two.
-const ENTRIES_PER_CHECK: u32 = 16;
+/// Entries taken between two looks at the clock, at the most. A look costs a tenth of a switch.
+const MAX_ENTRIES_PER_LOOK: u32 = 8;
 
-/// The time that one turn, or one runner that never parks, has used up.
+/// How often to look at the clock: often where greenlets compute, seldom where they hand over at once.
+pub(crate) struct Pace {
+    entries_per_look: Cell<u32>,
+    batch: Cell<u32>,
+    batch_began: Cell<u64>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { entries_per_look: Cell::new(1), batch: Cell::new(8), batch_began: Cell::new(0) }
+    }
+}
+
+/// The time that one turn has used up.
 struct Slice {
     start: u64,
+    last_look: u64,
     entries: u32,
 }
 
@@ -34,6 +49,8 @@ impl Core {
         if !self.on_main_stack() {
             return Err(Failure::internal("a turn was begun inside a turn"));
         }
+        self.v8.check_intact()?;
+        self.terminating.set(false);
         {
             let mut hub = self.hub();
             hub.run_due();
@@ -42,7 +59,8 @@ impl Core {
             }
             self.slice_start.set(hub.now());
         }
-        let mut slice = Slice { start: self.slice_start.get(), entries: 0 };
+        let start = self.slice_start.get();
+        let mut slice = Slice { start, last_look: start, entries: 0 };
         let result = self.away_from_main(|| {
             while let Some(runner) = self.next(&mut slice)? {
                 self.enter(&runner);
@@ -94,22 +112,17 @@ impl Core {
 
     /// Whose turn it is. `None`: nothing is ready, or libuv's turn has come.
     fn next(&'static self, slice: &mut Slice) -> Result<Option<Rc<Runner>>, Failure> {
-        if let Some(runner) = self.to_inspect.borrow_mut().take() {
+        if let Some(runner) = self.inspection.take_next() {
             return Ok(Some(runner));
         }
         slice.entries += 1;
-        let shared = self.script()?.shared;
-        if slice.entries.is_multiple_of(ENTRIES_PER_CHECK) && self.is_over(slice)? {
-            let unstarted = shared.get(SharedWord::Starting);
-            if unstarted > 0 {
-                shared.set(SharedWord::Starting, 0);
-                self.hub().push_front(Ready::Start(unstarted.unsigned_abs()));
-            }
+        if slice.entries >= self.pace.entries_per_look.get() && self.is_over(slice) {
+            self.put_starts_back()?;
             return Ok(None);
         }
-        if shared.get(SharedWord::Starting) > 0 {
+        if self.script()?.shared.get(SharedWord::Starting) > 0 {
             // A greenlet parked in the middle of a batch: the rest of it starts on another stack.
-            return self.idle_runner().map(Some);
+            return self.idle_runner().map(Some).or_else(|failure| self.without_a_stack(failure));
         }
         loop {
             let entry = self.hub().pop();
@@ -120,28 +133,52 @@ impl Core {
                         return Ok(runner);
                     }
                 }
-                Some(Ready::Start(count)) => {
-                    let runner = self.idle_runner().inspect_err(|_| {
-                        self.hub().push_front(Ready::Start(count));
-                    })?;
-                    self.begin_batch(count);
-                    return Ok(Some(runner));
-                }
-                Some(Ready::Call(slot)) => {
-                    let runner = self.idle_runner().inspect_err(|_| {
-                        self.hub().push_front(Ready::Call(slot));
-                    })?;
-                    self.handed_over.set(slot.cast_signed() + 1);
+                Some(entry @ (Ready::Start(_) | Ready::Call(_))) => {
+                    let runner = match self.idle_runner() {
+                        Ok(runner) => runner,
+                        Err(failure) => {
+                            self.hub().push_front(entry);
+                            return self.without_a_stack(failure);
+                        }
+                    };
+                    match entry {
+                        Ready::Call(slot) => self.handed_over.set(slot.cast_signed() + 1),
+                        Ready::Start(count) => self.begin_batch(count),
+                        Ready::Wake(_) => {}
+                    }
+                    self.stacks_missed.set(false);
                     return Ok(Some(runner));
                 }
                 None => {
-                    self.look_around()?;
+                    self.look_around();
                     if self.hub().is_idle() {
                         return Ok(None);
                     }
                 }
             }
         }
+    }
+
+    /// There is no stack for whoever is first: those that have one go on, and may give theirs back.
+    fn without_a_stack(&'static self, failure: Failure) -> Result<Option<Rc<Runner>>, Failure> {
+        self.put_starts_back()?;
+        let woken = self.hub().pop_first_wake();
+        if let Some(id) = woken {
+            return Ok(self.runners.borrow().get(id));
+        }
+        // Told once, not in each turn until there is a stack again.
+        if self.stacks_missed.replace(true) { Ok(None) } else { Err(failure) }
+    }
+
+    /// Puts what is left of a batch back in front of the ready queue.
+    fn put_starts_back(&self) -> Result<(), Failure> {
+        let shared = self.script()?.shared;
+        let unstarted = shared.get(SharedWord::Starting);
+        if unstarted > 0 {
+            shared.set(SharedWord::Starting, 0);
+            self.hub().push_front(Ready::Start(unstarted.unsigned_abs()));
+        }
+        Ok(())
     }
 
     /// What the runner that rests is to do next without leaving its stack; `None` if it has to leave.
@@ -165,29 +202,49 @@ impl Core {
         }
     }
 
+    /// Starts greenlets, few at a time if the last ones took long.
     fn begin_batch(&self, count: u32) {
-        if count > START_BATCH {
-            self.hub().push_front(Ready::Start(count - START_BATCH));
+        let now = self.hub().now();
+        let pace = &self.pace;
+        let is_slow = now - pace.batch_began.replace(now) > as_nanos(self.switch_interval.get()) / 4;
+        let batch =
+            if is_slow { (pace.batch.get() / 4).max(1) } else { (pace.batch.get() * 2).min(MAX_BATCH) };
+        pace.batch.set(batch);
+        if count > batch {
+            self.hub().push_front(Ready::Start(count - batch));
         }
         self.handed_over.set(0);
         if let Some(script) = self.script.get() {
-            script.shared.set(SharedWord::Starting, count.min(START_BATCH).cast_signed());
+            script.shared.set(SharedWord::Starting, count.min(batch).cast_signed());
         }
     }
 
-    /// Looks at timers and descriptors, and tells whether the turn has used up its time.
-    fn is_over(&self, slice: &Slice) -> Result<bool, Failure> {
-        self.look_around()?;
-        Ok(self.hub().now() - slice.start >= as_nanos(self.switch_interval.get()))
+    /// Looks at the clock, timers and descriptors, and tells whether the turn has used up its time.
+    fn is_over(&self, slice: &mut Slice) -> bool {
+        self.look_around();
+        let now = self.hub().now();
+        let interval = as_nanos(self.switch_interval.get());
+        let pace = &self.pace.entries_per_look;
+        let is_slow = now - slice.last_look > interval / 4;
+        pace.set(if is_slow { 1 } else { (pace.get() * 2).min(MAX_ENTRIES_PER_LOOK) });
+        slice.last_look = now;
+        slice.entries = 0;
+        now - slice.start >= interval
     }
 
-    fn look_around(&self) -> Result<(), Failure> {
+    /// Makes ready what is due and what the system reports.
+    pub(crate) fn look_around(&self) {
         let mut hub = self.hub();
         hub.run_due();
         if hub.awaits_events() {
-            hub.poll(Some(Duration::ZERO))?;
+            drop(hub);
+            self.fetch_events();
         }
-        Ok(())
+    }
+
+    /// Makes ready what the system reports. A failing descriptor leaves its sockets parked; all else goes on.
+    pub(crate) fn fetch_events(&self) {
+        let _ = self.hub().poll(Some(Duration::ZERO));
     }
 
     /// Enters a stack; returns when it is left or has ended.

@@ -150,9 +150,12 @@ impl Uv {
 
     /// Takes turns as long as somebody is ready and the switch interval lasts.
     fn pump(&self, core: &'static Core) {
-        self.pumping.set(true);
+        if self.pumping.replace(true) {
+            // Somebody runs Node's loop inside a callback of it.
+            return;
+        }
         let start = core.hub().now();
-        look_around(core);
+        core.look_around();
         // A turn ends by looking around itself, so only promise reactions can have made somebody ready since.
         while !core.hub().is_idle() && call_turn(core) && !core.is_closed() {
             if core.hub().now() - start >= as_nanos(core.switch_interval.get()) {
@@ -166,15 +169,6 @@ impl Uv {
                 core.stacks.borrow_mut().trim();
             }
         }
-    }
-}
-
-fn look_around(core: &Core) {
-    let mut hub = core.hub();
-    hub.run_due();
-    // A failing poll descriptor leaves its sockets parked; timers and ready greenlets go on.
-    if hub.awaits_events() {
-        let _ = hub.poll(Some(Duration::ZERO));
     }
 }
 
@@ -261,6 +255,8 @@ unsafe extern "C" fn on_poll(handle: *mut Handle, _status: c_int, _events: c_int
     // SAFETY: (protocol) one of our handles.
     let core = unsafe { core_of(handle) };
     if let Some(uv) = core.uv.get() {
+        // Also when nobody waits: libuv tells of the descriptor for ever, until what it has is fetched.
+        core.fetch_events();
         uv.pump(core);
     }
 }

@@ -1,7 +1,7 @@
 //! Where stack memory comes from: large anonymous mappings, carved into equal stacks.
 //!
 //! A mapping of its own for every stack (two with a guard page) would meet `vm.max_map_count` at about
-//! 32,000 stacks, so [`STACKS_PER_MAPPING`] of them share one. `MADV_GUARD_INSTALL` guards a page
+//! 32,000 stacks, so up to [`MAX_STACKS_PER_MAPPING`] of them share one. `MADV_GUARD_INSTALL` guards a page
 //! without splitting the mapping; where the kernel lacks it (before Linux 6.13) `mprotect` does it.
 //!
 //! ```text
@@ -13,8 +13,11 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ptr;
 
-/// Stacks carved out of one mapping.
-const STACKS_PER_MAPPING: usize = 256;
+/// Stacks carved out of one mapping, at the most.
+const MAX_STACKS_PER_MAPPING: usize = 256;
+
+/// Bytes of one mapping, unless a single stack is larger.
+const MAPPING_SIZE: usize = 512 * 1024 * 1024;
 
 /// `MADV_GUARD_INSTALL` of Linux 6.13; not in every libc's headers yet. See madvise(2).
 const MADV_GUARD_INSTALL: libc::c_int = 102;
@@ -125,11 +128,9 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps room for [`STACKS_PER_MAPPING`] stacks of `stack_size` bytes (a multiple of the page size).
+    /// Maps room for stacks of `stack_size` bytes (a multiple of the page size).
     pub(crate) fn new(stack_size: usize) -> io::Result<Self> {
-        let length = stack_size
-            .checked_mul(STACKS_PER_MAPPING)
-            .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        let length = stack_size * (MAPPING_SIZE / stack_size).clamp(1, MAX_STACKS_PER_MAPPING);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
         // SAFETY: (local) a new anonymous mapping at an address of the kernel's choice touches nothing
         // that exists.
@@ -148,10 +149,10 @@ impl Mapping {
 
     /// Cuts the next stack off, or `None` when the mapping is used up. May weaken `guard` for good.
     pub(crate) fn carve(&mut self, guard: &mut Guard) -> Option<StackMemory> {
-        if self.carved == STACKS_PER_MAPPING {
+        let floor = self.start + self.carved * self.stack_size;
+        if floor == self.start + self.length {
             return None;
         }
-        let floor = self.start + self.carved * self.stack_size;
         self.carved += 1;
         let guard_size = page_size();
         install_guard(floor, guard_size, guard);

@@ -8,6 +8,9 @@ use crate::memory::{self, Guard, Mapping, StackMemory, page_size};
 /// Finished stacks of one size that stay resident over a [`StackPool::trim`], ready for the next greenlets.
 const WARM_STACKS: usize = 256;
 
+/// Sizes of stacks are multiples of this.
+const SIZE_STEP: usize = 16 * 1024;
+
 /// Hands out guarded stacks and takes finished ones back.
 #[derive(Debug)]
 pub struct StackPool {
@@ -36,10 +39,10 @@ impl StackPool {
     /// # Errors
     /// What mmap(2) returned when no address space was left.
     pub fn take(&mut self, usable: usize) -> io::Result<StackMemory> {
-        let page = page_size();
+        // Rounded, so that stacks of slightly different sizes serve one another.
         let size = usable
-            .checked_next_multiple_of(page)
-            .and_then(|bytes| bytes.checked_add(page))
+            .checked_add(page_size())
+            .and_then(|bytes| bytes.checked_next_multiple_of(SIZE_STEP))
             .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let class = self.sizes.entry(size).or_default();
         let stack = match class.warm.pop().or_else(|| class.cold.pop()) {
@@ -190,7 +193,7 @@ mod tests {
     fn an_absurd_size_is_refused() {
         let mut pool = StackPool::new(Guard::Advice);
         assert!(pool.take(usize::MAX).is_err());
-        assert!(pool.take(1 << 46).is_err());
+        assert!(pool.take(1 << 47).is_err());
         assert_eq!(pool.in_use(), 0);
     }
 

@@ -73,7 +73,7 @@ fn find_thread_id(
     isolate: Isolate,
     block: &Range<usize>,
 ) -> Result<*mut i32, Refusal> {
-    /// No thread id of V8 is as large: they count up from 1.
+    /// No thread id of V8 is as large: they count up from 1, one for each stack and thread of the process.
     const FOREIGN_ID: i32 = 0x7fff_fff0;
     Step::ThreadId.check_not_forced()?;
     let candidates: Vec<*mut i32> = block
@@ -85,7 +85,7 @@ fn find_thread_id(
             // but `IsLocked`, which only compares, has run; nothing else runs on this thread.
             unsafe {
                 let value = word.read_volatile();
-                if !(1..1_000_000).contains(&value) {
+                if !(1..FOREIGN_ID).contains(&value) {
                     return false;
                 }
                 word.write_volatile(FOREIGN_ID);
@@ -330,7 +330,7 @@ fn one<T: Copy>(what: &str, candidates: Vec<T>) -> Result<T, Refusal> {
 }
 
 /// The lowest and highest address of the current thread's stack; see pthread_getattr_np(3).
-fn current_stack() -> Option<Range<usize>> {
+pub(crate) fn current_stack() -> Option<Range<usize>> {
     let mut base: *mut c_void = std::ptr::null_mut();
     let mut size = 0;
     // SAFETY: (local) the attributes are initialised by pthread_getattr_np before they are read, and destroyed.

@@ -89,6 +89,18 @@ impl FollowedWord {
     }
 }
 
+/// The bytes of this thread's own stack, unless it is the main thread.
+///
+/// V8 takes the size of all stacks from what [`V8Stacks::begin`] makes it store. JavaScript may use some 4 MB of a worker's
+/// own stack, so that must not come out smaller; on the main thread it never uses more than the default.
+fn worker_stack_size() -> usize {
+    // SAFETY: (local) both calls have no preconditions.
+    if unsafe { libc::gettid() == libc::getpid() } {
+        return 0;
+    }
+    probe::current_stack().map_or(0, |stack| stack.end - stack.start)
+}
+
 /// Switches V8 between stacks of one isolate.
 pub struct V8Stacks {
     layout: Layout,
@@ -110,7 +122,7 @@ impl V8Stacks {
         // SAFETY: (measured) the probe has verified the word on this thread.
         let main_thread_id = unsafe { layout.thread_id.read() };
         let collector = layout.collector_starts.map(FollowedWord::new);
-        let largest = Cell::new(StackBounds::DEFAULT_SIZE);
+        let largest = Cell::new(StackBounds::DEFAULT_SIZE.max(worker_stack_size()));
         Ok(Self { layout, collector, main_thread_id, largest, shutdown_list: OnceCell::new() })
     }
 
@@ -135,6 +147,15 @@ impl V8Stacks {
         Step::ShutdownList.check_not_forced()?;
         let found = probe.find()?;
         Ok(found.is_some_and(|list| self.shutdown_list.set(list).is_ok()))
+    }
+
+    /// Ends the JavaScript that runs on the current stack by an exception that cannot be caught.
+    ///
+    /// # Safety
+    /// The isolate must be locked by the current thread id.
+    pub unsafe fn terminate(&self) {
+        // SAFETY: (measured) a public function of V8's that only sets a flag.
+        unsafe { (self.layout.functions.terminate)(self.layout.isolate) }
     }
 
     /// Whether both collector words are still followed; `false` means that a collection inside a greenlet
