@@ -6,8 +6,7 @@
  * So inside greenlets, elements that could call back are turned into strings here, with a list for each greenlet.
  */
 import { currentRunnable, type Runnable } from './hub.js';
-
-type Method = (this: unknown, ...args: unknown[]) => string;
+import { replaceMethod } from './replace-method.js';
 
 /** The arrays that each greenlet is joining. */
 const joining = new WeakMap<Runnable, Set<object>>();
@@ -51,18 +50,10 @@ function stringsOf(object: object, toText: (element: unknown) => string): string
   return strings;
 }
 
-function replace(name: 'join' | 'toLocaleString', make: (original: Method) => Method): void {
-  const original = Array.prototype[name] as Method;
-  const replacement = make(original);
-  Object.defineProperty(replacement, 'name', { value: name, configurable: true });
-  Object.defineProperty(replacement, 'length', { value: original.length, configurable: true });
-  Object.defineProperty(Array.prototype, name, { value: replacement, configurable: true, writable: true });
-}
-
 /** Replaces both methods, for greenlets only. Done once, when the first greenlet of the thread is made. */
 export function allowParkingInJoin(): void {
-  replace('join', (original) => {
-    return function (this: unknown, ...args: unknown[]): string {
+  replaceMethod(Array.prototype, 'join', (original) => {
+    return function (this: unknown, ...args: unknown[]): unknown {
       const greenlet = currentRunnable();
       if (greenlet === null || isPrimitive(this) || (Array.isArray(this) && onlyPrimitives(this))) {
         return Reflect.apply(original, this, args);
@@ -70,16 +61,13 @@ export function allowParkingInJoin(): void {
       const array = this as object;
       return withoutCycles(greenlet, array, () => {
         const separator = args[0] === undefined ? ',' : `${args[0] as string}`;
-        return Reflect.apply(
-          original,
-          stringsOf(array, (element) => `${element as string}`),
-          [separator],
-        );
+        const strings = stringsOf(array, (element) => `${element as string}`);
+        return Reflect.apply(original, strings, [separator]) as string;
       });
     };
   });
-  replace('toLocaleString', (original) => {
-    return function (this: unknown, ...args: unknown[]): string {
+  replaceMethod(Array.prototype, 'toLocaleString', (original) => {
+    return function (this: unknown, ...args: unknown[]): unknown {
       const greenlet = currentRunnable();
       if (greenlet === null || isPrimitive(this)) return Reflect.apply(original, this, args);
       const array = this as object;

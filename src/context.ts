@@ -10,6 +10,7 @@
 import { AsyncLocalStorage, AsyncResource, executionAsyncId, executionAsyncResource } from 'node:async_hooks';
 
 import { native } from './binding.js';
+import { type Method, replaceMethod } from './replace-method.js';
 
 /** What a greenlet keeps of its async context: V8's value, or the stores in the order of {@link storeKeys}. */
 export type Context = unknown;
@@ -119,10 +120,8 @@ function contextOf(resource: AsyncResource): Context {
   return key === undefined ? native.getContext() : (resource as unknown as AsyncResourceInternals)[key];
 }
 
-type Callback = (this: unknown, ...args: unknown[]) => unknown;
-
 /** Calls `fn` with `context` as the current one, whatever parks inside. */
-function runWithin(context: Context, fn: Callback, receiver: unknown, args: unknown[]): unknown {
+function runWithin(context: Context, fn: Method, receiver: unknown, args: unknown[]): unknown {
   const outer = captureContext();
   enterContext(context);
   try {
@@ -130,17 +129,6 @@ function runWithin(context: Context, fn: Callback, receiver: unknown, args: unkn
   } finally {
     enterContext(outer);
   }
-}
-
-function replaceMethod<T extends object>(
-  prototype: T,
-  name: string,
-  make: (original: Callback) => Callback,
-): void {
-  const original = (prototype as Record<string, unknown>)[name] as Callback;
-  const replacement = make(original);
-  Object.defineProperty(replacement, 'name', { value: name, configurable: true });
-  Object.defineProperty(prototype, name, { value: replacement, configurable: true, writable: true });
 }
 
 /**
@@ -154,7 +142,7 @@ export function followGreenlets(inGreenlet: () => boolean): void {
     return function (this: unknown, ...args: unknown[]): unknown {
       const [fn, receiver, ...rest] = args;
       if (!isInGreenlet() || typeof fn !== 'function') return Reflect.apply(original, this, args);
-      return runWithin(contextOf(this as AsyncResource), fn as Callback, receiver, rest);
+      return runWithin(contextOf(this as AsyncResource), fn as Method, receiver, rest);
     };
   });
   if (isNative) return;
@@ -171,7 +159,7 @@ export function followGreenlets(inGreenlet: () => boolean): void {
     return function (this: unknown, ...args: unknown[]): unknown {
       const [fn, ...rest] = args;
       if (!isInGreenlet() || typeof fn !== 'function') return Reflect.apply(original, this, args);
-      return (this as AsyncLocalStorage<unknown>).run(undefined, fn as Callback, ...rest);
+      return (this as AsyncLocalStorage<unknown>).run(undefined, fn as Method, ...rest);
     };
   });
 }

@@ -6,7 +6,6 @@
  * function that never parks costs no switch and no stack. Native code keeps the order of everything that is ready.
  */
 import { EventEmitter } from 'node:events';
-import { inspect as formatValue } from 'node:util';
 
 import { Cause, native, nodeMajor, refuse, Shared, shared } from './binding.js';
 import { checkFunction } from './checks.js';
@@ -24,6 +23,7 @@ import {
 } from './context.js';
 import type { Greenlet, RawGreenlet } from './greenlet.js';
 import type { Limits } from './limits.js';
+import { printError } from './report.js';
 import {
   BlockingSwitchOutError,
   GreenletExit,
@@ -255,7 +255,8 @@ export function leaveStack(runnable: Runnable): void {
 
 /** An error that was meant to end the program must not vanish because the greenlet it was sent to ended first. */
 function reportUndelivered(runnable: Runnable, { pending }: Trouble): void {
-  for (const { error } of pending) if (isInstance(error, hub.systemError)) printError(runnable, error);
+  for (const { error } of pending)
+    if (isInstance(error, hub.systemError)) printError(() => nameOf(runnable), error);
 }
 
 /** Calls back in the hub: errors are reported, and parking is refused. */
@@ -746,7 +747,7 @@ export class Hub extends EventEmitter<HubEvents> {
    * gevent: `Hub.handle_error`.
    */
   handleError(context: unknown, error: unknown): void {
-    printError(context, error);
+    printError(() => nameOf(context), error);
   }
 
   /** @internal */
@@ -758,8 +759,8 @@ export class Hub extends EventEmitter<HubEvents> {
       if (isInstance(error, this.systemError) && this.systemErrorTarget?.(error)) return;
       this.handleError(context, error);
     } catch (failure) {
-      printError(context, error);
-      printError(this.handleError, failure);
+      printError(() => nameOf(context), error);
+      printError(() => nameOf(this.handleError), failure);
     } finally {
       current = interrupted;
     }
@@ -819,35 +820,9 @@ function isInstance(error: unknown, classes: Iterable<ErrorClass>): boolean {
   return false;
 }
 
-/** The stack trace with causes and own properties; getters of the error's are not called. */
-function formatError(error: unknown): string {
-  return formatValue(error, { depth: 4, getters: false });
-}
-
-/** Prints an error; whatever fails in showing it must not take the runner down. */
-function printError(context: unknown, error: unknown): void {
-  let text: string;
-  try {
-    text = describeFailure(context, error);
-  } catch {
-    text = 'An error that cannot be shown has ended a greenlet or a callback of the hub.\n\n';
-  }
-  try {
-    process.stderr.write(text);
-  } catch {
-    // Nobody can be told: whoever replaced stderr has broken it.
-  }
-}
-
-function describeFailure(context: unknown, error: unknown): string {
-  const what = error instanceof Error ? error.name : typeof error;
-  const who =
-    context instanceof Runnable
-      ? context._describe()
-      : typeof context === 'function'
-        ? `callback ${context.name || '(anonymous)'}`
-        : String(context);
-  return `${formatError(error)}\n${new Date().toISOString()} ${who} failed with ${what}\n\n`;
+function nameOf(context: unknown): string {
+  if (context instanceof Runnable) return context._describe();
+  return typeof context === 'function' ? `callback ${context.name || '(anonymous)'}` : String(context);
 }
 
 const hub = new Hub();

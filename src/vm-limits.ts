@@ -5,12 +5,11 @@
 import { Script } from 'node:vm';
 
 import { withoutParking } from './hub.js';
+import { replaceMethod } from './replace-method.js';
 
 const REASON =
   'in code that node:vm runs with a timeout or breakOnSigint: its end would hit whichever greenlet runs then. Run it ' +
   'without them, under a Timeout of greenstack.';
-
-type Method = (this: unknown, ...args: unknown[]) => unknown;
 
 interface LimitOptions {
   timeout?: unknown;
@@ -28,12 +27,11 @@ export function guardLimitedScripts(): void {
   // The options are the last argument; the one before is the code's global object, which may have any properties.
   const optionsAt = { runInThisContext: 0, runInContext: 1, runInNewContext: 1 } as const;
   for (const name of Object.keys(optionsAt) as Array<keyof typeof optionsAt>) {
-    const original = Script.prototype[name] as Method;
-    const replacement: Method = function (...args) {
-      if (!isLimited(args[optionsAt[name]])) return Reflect.apply(original, this, args);
-      return withoutParking(REASON, () => Reflect.apply(original, this, args));
-    };
-    Object.defineProperty(replacement, 'name', { value: name, configurable: true });
-    Object.defineProperty(Script.prototype, name, { value: replacement, configurable: true, writable: true });
+    replaceMethod(Script.prototype, name, (original) => {
+      return function (this: unknown, ...args: unknown[]): unknown {
+        const call = (): unknown => Reflect.apply(original, this, args);
+        return isLimited(args[optionsAt[name]]) ? withoutParking(REASON, call) : call();
+      };
+    });
   }
 }
