@@ -20,17 +20,10 @@ import {
   Waiter,
 } from 'greenstack';
 import { runInNewContext } from 'node:vm';
+import { thrownBy } from './support/greenlets.js';
 import { hubTest } from './support/hub-test.js';
+import { runProgram } from './support/program.js';
 import { stderrOf } from './support/stderr.js';
-
-function thrownBy(body: () => unknown): unknown {
-  try {
-    body();
-  } catch (error) {
-    return error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 hubTest('a join that was refused by an aborted signal wakes nobody later', (t) => {
   const target = spawn(() => sleep(5));
@@ -246,7 +239,6 @@ hubTest('a greenlet is joined at the end of its using block', (t) => {
 });
 
 test.serial('the stack of a greenlet may be formatted by code that would park', async (t) => {
-  const { runProgram } = await import('./support/program.js');
   const { stdout, signal } = await runProgram('formatted-stack.js');
   t.is(signal, null);
   t.is(stdout, 'refused\n');
@@ -258,41 +250,35 @@ test('fork() and reinit() say what to use instead', (t) => {
 });
 
 test.serial('a main greenlet that is stuck within a shield gets its LoopExit', async (t) => {
-  const { runProgram } = await import('./support/program.js');
   const { code, stderr } = await runProgram('stuck-shield.js');
   t.is(code, 1);
   t.regex(stderr, /LoopExit/);
 });
 
 test.serial('Ctrl-C reaches every one of several run() at once', async (t) => {
-  const { runProgram } = await import('./support/program.js');
   const { stdout, signal } = await runProgram('two-runs.js', { signalWhenReady: 'SIGINT' });
   t.is(stdout, 'ready\nfirst: KeyboardInterrupt\nsecond: KeyboardInterrupt\n');
   t.is(signal, 'SIGINT');
 });
 
 test.serial('running out of stacks is an error, not an abort', async (t) => {
-  const { runProgram } = await import('./support/program.js');
   const { stdout, signal } = await runProgram('out-of-stacks.js');
   t.is(signal, null);
   t.regex(stdout, /ERR_GREENSTACK_OUT_OF_STACKS/);
 });
 
 test.serial('data that nobody waits for does not keep the loop busy', async (t) => {
-  const { runProgram } = await import('./support/program.js');
   const { stdout } = await runProgram('idle-cpu.js');
   // The loop that spins uses all of the 500 ms; an idle one a few.
   t.true(Number(stdout) < 250, `${stdout} ms of CPU time`);
 });
 
 test.serial('an error may be thrown deep in the own stack of a worker', async (t) => {
-  const { runProgram } = await import('./support/program.js');
   const { stdout } = await runProgram('deep-worker.js');
   t.is(stdout, 'thrown at the bottom\nexit 0\n');
 });
 
 test.serial('a worker is terminated whichever greenlet runs', async (t) => {
-  const { runProgram } = await import('./support/program.js');
   const { stdout } = await runProgram('busy-worker-ends.js');
   t.is(stdout, 'all ended\n');
 });

@@ -5,6 +5,8 @@ import { captureContext, emptyContext } from './context.js';
 import { checkStackSize, current as settings } from './config.js';
 import { BlockingSwitchOutError, GreenletExit, InvalidSwitchError } from './errors.js';
 import {
+  type CapturedStack,
+  captureStack,
   currentRunnable,
   enqueue,
   enqueueOn,
@@ -15,6 +17,7 @@ import {
   interrupt,
   isBeingKilled,
   leaveStack,
+  linesOf,
   type LinkEntry,
   requireHub,
   runCallback,
@@ -161,7 +164,7 @@ class Details {
   stackSize = 0;
   timer: HubTimer | null = null;
   family: Family | null = null;
-  spawningStack: { stack?: string } | null = null;
+  spawningStack: CapturedStack | null = null;
   /** Whether a promise takes its error, so that it need not be reported. */
   promised = false;
   /** Whether it was made by `run`. */
@@ -504,18 +507,13 @@ export class Greenlet<T = unknown> extends Runnable {
   }
 
   private _captureSpawningStack(): void {
-    const limit = Error.stackTraceLimit;
-    Error.stackTraceLimit = settings.spawningStackLimit;
-    const holder: { stack?: string } = {};
-    Error.captureStackTrace(holder, this.constructor as () => void);
-    Error.stackTraceLimit = limit;
-    this._getDetails().spawningStack = holder;
+    const made = this.constructor as () => void;
+    this._getDetails().spawningStack = captureStack(settings.spawningStackLimit, made);
   }
 
   /** Where it was made, one line a frame. Kept only while `config.spawningStackLimit` is not 0. */
   get spawningStack(): string {
-    const text = this._details?.spawningStack?.stack ?? '';
-    return text.slice(text.indexOf('\n') + 1);
+    return linesOf(this._details?.spawningStack ?? {});
   }
 
   // ---- waiting for it

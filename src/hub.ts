@@ -296,15 +296,30 @@ function inspect(): void {
   }
 }
 
-/** The stack trace of the running code below `caller`, without the error's own line. */
-export function stackBelow(caller: (...args: never[]) => unknown): string {
+/** A stack trace that is formatted when it is read. */
+export interface CapturedStack {
+  stack?: string;
+}
+
+/** The stack of the running code below `caller`, of at most so many frames. */
+export function captureStack(frames: number, caller: (...args: never[]) => unknown): CapturedStack {
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 50;
-  const holder: { stack?: string } = {};
-  Error.captureStackTrace(holder, caller);
+  Error.stackTraceLimit = frames;
+  const captured: CapturedStack = {};
+  Error.captureStackTrace(captured, caller);
   Error.stackTraceLimit = limit;
-  const { stack } = holder;
+  return captured;
+}
+
+/** The lines of a captured stack, without the error's own. */
+export function linesOf({ stack }: CapturedStack): string {
   return typeof stack === 'string' ? stack.slice(stack.indexOf('\n') + 1) : '';
+}
+
+const SHOWN_FRAMES = 50;
+
+function stackBelow(caller: (...args: never[]) => unknown): string {
+  return linesOf(captureStack(SHOWN_FRAMES, caller));
 }
 
 /**

@@ -88,18 +88,22 @@ export function withinLimits<T>(call: string, { signal }: CheckedLimits, operati
  * Parks on `wait` as long as `limits` allow. `false` if their own time passed first, a `Timeout` object's included unless
  * that has an error of its own.
  */
-export function parkWithin(call: string, wait: Wait, limits: CheckedLimits): boolean {
+export function parkWithin(call: string, wait: Wait, limits: CheckedLimits, referenced = true): boolean {
   const { limit, signal, timeout } = limits;
-  if (limit === null && signal === null) return park(call, wait, timeout);
+  if (limit === null && signal === null) return park(call, wait, timeout, referenced);
+  let woken: boolean;
   try {
-    const woken = withinLimits(call, limits, () => park(call, wait, timeout));
-    if (!woken && limit !== null && limit.thrown() !== limit) throw limit.thrown();
-    return woken;
+    woken = withinLimits(call, limits, () => park(call, wait, timeout, referenced));
   } catch (error) {
     wait.cancel();
     if (error === limit) return false;
     throw error;
   }
+  if (!woken && limit !== null) {
+    const error = limit.thrown();
+    if (error !== limit) throw error;
+  }
+  return woken;
 }
 
 /** What to throw when the limits' own time has passed. */

@@ -7,7 +7,6 @@ import { Greenlet, type RawGreenlet, type SpawnOptions } from './greenlet.js';
 import {
   getHub,
   interrupt,
-  park,
   requireGreenlet,
   type Runnable,
   startedRunnables,
@@ -15,7 +14,7 @@ import {
   wake,
 } from './hub.js';
 import { checkFlag, checkFunction, checkOptions } from './checks.js';
-import { checkLimits, withinLimits } from './limits.js';
+import { checkLimits, parkWithin } from './limits.js';
 
 /** Options of {@link run}. */
 export interface RunOptions extends SpawnOptions {
@@ -90,16 +89,12 @@ class IdleWait implements Wait {
 }
 
 getHub().waitUntilIdle = (limits) => {
-  const { timeout, limit, signal } = checkLimits('wait()', limits);
+  const checked = checkLimits('wait()', limits);
   const wait = new IdleWait(requireGreenlet('wait()'));
   watchForEnd();
   idleWaiters.push(wait);
   // The time is not referenced: it must not be what keeps the program from ending.
-  const woken = withinLimits('wait()', { timeout, limit, signal }, () =>
-    park('wait()', wait, timeout, false),
-  );
-  if (!woken && limit !== null && limit.thrown() !== limit) throw limit.thrown();
-  return woken;
+  return parkWithin('wait()', wait, checked, false);
 };
 
 /** Throws SIGINT and SIGTERM in main greenlets as long as there are some that want them. */

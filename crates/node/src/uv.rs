@@ -300,9 +300,7 @@ thread_local! {
 /// Until the isolate is gone its collector may still scan parked stacks, so they are unmapped with the
 /// thread. Not on the main thread: `process.exit()` in a greenlet ends it on one of these stacks.
 fn bury_stacks(core: &Core) {
-    // SAFETY: (local) both calls have no preconditions.
-    let on_main_thread = unsafe { libc::gettid() == libc::getpid() };
-    if on_main_thread || !core.on_main_stack() {
+    if !core.is_worker || !core.on_main_stack() {
         return;
     }
     let stacks = core.stacks.replace(StackPool::new(Guard::Absent));
