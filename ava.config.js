@@ -2,7 +2,7 @@
 
 /** Each test file is a process of its own; within it tests run one after another, since they share one hub. */
 module.exports = {
-  files: ['build/*.spec.js'],
+  files: ['build/*.spec.js', 'build/conformance/*.spec.js'],
   workerThreads: false,
   serial: true,
   timeout: '2m',
