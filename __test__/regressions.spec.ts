@@ -267,6 +267,13 @@ test.serial('running out of stacks is an error, not an abort', async (t) => {
   t.regex(stdout, /ERR_GREENSTACK_OUT_OF_STACKS/);
 });
 
+test.serial('greenlets that lack a stack wait until others end, and do not keep the loop busy', async (t) => {
+  const { stdout, stderr } = await runProgram('waits-for-stack.js');
+  const [busy, lacking, allRan, reports] = stdout.trim().split(' ');
+  t.true(Number(busy) < 250, `${busy} ms of CPU time\n${stderr}`);
+  t.deepEqual([lacking, allRan, reports], ['true', 'true', '1']);
+});
+
 test.serial('data that nobody waits for does not keep the loop busy', async (t) => {
   const { stdout } = await runProgram('idle-cpu.js');
   // The loop that spins uses all of the 500 ms; an idle one a few.

@@ -178,6 +178,17 @@ const freeSlots: number[] = [];
 
 const CANCELLED: Expirable = { expire() {} };
 
+/** What is called often. V8 keeps the functions of an addon in a dictionary, where it looks each up at every call. */
+const {
+  park: parkNatively,
+  parkFor: parkNativelyFor,
+  yieldNow: yieldNatively,
+  wake: wakeNatively,
+  startTimer: startNativeTimer,
+  cancelTimer: cancelNativeTimer,
+  rest,
+} = native;
+
 let destroyed = false;
 /** Whether the async context is being kept from being lost; only since the first greenlet. */
 let following = false;
@@ -216,6 +227,11 @@ function take(): Startable | undefined {
   return next;
 }
 
+/** In a frame of its own: what a runner keeps in its loop's frame while it is idle could not be collected. */
+function beginNext(id: number): void {
+  take()?._begin(id);
+}
+
 /** The loop of a runner. Native code calls it on a new stack, when there is something to run. */
 function runGreenlets(id: number, handedOver: number): void {
   const own = dedicated.get(id);
@@ -229,9 +245,9 @@ function runGreenlets(id: number, handedOver: number): void {
     if (next > 0) fireTimer(next - 1);
     while ((shared[Shared.Starting] as number) > 0) {
       (shared[Shared.Starting] as number)--;
-      take()?._begin(id);
+      beginNext(id);
     }
-    next = native.rest();
+    next = rest();
     if (next < 0) return;
   }
 }
@@ -278,6 +294,10 @@ export function runInHub(callback: (...args: never[]) => unknown, args: unknown[
 function turn(): void {
   try {
     native.turn();
+  } catch (error) {
+    // Greenlets wait for a stack until others end; everybody else goes on.
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_GREENSTACK_OUT_OF_STACKS') throw error;
+    hub.report('the hub', error);
   } finally {
     current = null;
   }
@@ -461,7 +481,7 @@ export class HubTimer {
   /** Fires once, after `ms`. Must not be pending. */
   start(ms: number, referenced: boolean): void {
     const slot = freeSlots.pop() ?? timerEntries.length;
-    this.key = native.startTimer(ms, slot, referenced);
+    this.key = startNativeTimer(ms, slot, referenced);
     timerEntries[slot] = this;
     this.slot = slot;
   }
@@ -471,7 +491,7 @@ export class HubTimer {
     const { slot } = this;
     if (slot < 0) return;
     this.slot = -1;
-    if (native.cancelTimer(this.key)) {
+    if (cancelNativeTimer(this.key)) {
       timerEntries[slot] = null;
       freeSlots.push(slot);
     } else {
@@ -599,7 +619,7 @@ export function park(call: string, wait: Wait, timeoutMs = -1, referenced = true
   prepare(greenlet, wait);
   greenlet._wait = wait;
   const saved = saveContext();
-  const cause = timeoutMs < 0 ? native.park() : native.parkFor(timeoutMs, referenced);
+  const cause = timeoutMs < 0 ? parkNatively() : parkNativelyFor(timeoutMs, referenced);
   current = greenlet;
   restoreContext(saved);
   if (cause === undefined) return true;
@@ -619,7 +639,7 @@ export function yieldNow(call: string): void {
   const greenlet = requireGreenlet(call);
   prepare(greenlet, yielding);
   const saved = saveContext();
-  native.yieldNow();
+  yieldNatively();
   current = greenlet;
   restoreContext(saved);
   if (greenlet._trouble !== null) faceTrouble(greenlet, yielding);
@@ -629,7 +649,7 @@ export function yieldNow(call: string): void {
 export function wake(greenlet: Runnable, wait: Wait): boolean {
   if (greenlet._wait !== wait) return false;
   greenlet._wait = null;
-  native.wake(greenlet._stackId);
+  wakeNatively(greenlet._stackId);
   return true;
 }
 

@@ -150,6 +150,11 @@ impl Hub {
         self.ready.is_empty()
     }
 
+    /// Whether a parked stack is ready to be entered, wherever in the queue.
+    pub fn has_woken(&self) -> bool {
+        self.ready.iter().any(|entry| matches!(entry, Ready::Wake(_)))
+    }
+
     /// How many entries are ready.
     pub fn ready_len(&self) -> usize {
         self.ready.len()

@@ -5,7 +5,6 @@ use std::ptr;
 use std::rc::Rc;
 
 use greenstack_hub::Cause;
-use greenstack_v8_stacks::Departure;
 
 use crate::call::{Arguments, Returned, UNDEFINED, check};
 use crate::core::Core;
@@ -37,14 +36,11 @@ impl Core {
     }
 
     fn leave(&self, runner: &Runner) {
-        let mut departure = Departure::default();
-        // SAFETY: (protocol) we run on this runner's stack: it is the current one. The context's handle lives in
-        // the handle scope of the native call that parks. Between `depart` and `arrive` nothing here touches V8.
+        // SAFETY: (protocol) we run on this runner's stack: it is the current one, and `enter` makes V8 depart from it
+        // and arrive at it again. The context's handle lives in the handle scope of the native call that parks.
         unsafe {
             let context = self.followed_context().map(|context| (context, context.get()));
-            runner.thread_id.set(self.v8.depart(&mut departure));
             runner.suspender.get().suspend();
-            self.v8.arrive(&mut departure, runner.bounds.top);
             if let Some((context, value)) = context {
                 context.set(value);
             }

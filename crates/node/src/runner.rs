@@ -1,11 +1,11 @@
 //! Runners: each is a stack on which JavaScript's runner loop runs greenlets one after another.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 
 use greenstack_stack::{Coroutine, Suspender};
-use greenstack_v8_stacks::StackBounds;
+use greenstack_v8_stacks::{Departure, StackBounds};
 
 use crate::call::{Returned, check};
 use crate::core::Core;
@@ -22,6 +22,8 @@ pub(crate) struct Runner {
     /// `None` while it is running. Boxed, because it is taken out and put back at every switch.
     pub(crate) coroutine: Cell<Option<Box<Coroutine>>>,
     pub(crate) suspender: Cell<Suspender>,
+    /// What V8 needs to arrive here again, once it has been left.
+    pub(crate) departure: RefCell<Departure>,
     /// Whether it has been entered: only then there is something to look at.
     pub(crate) has_begun: Cell<bool>,
     /// Set when it is entered only to tell where it is parked.
@@ -86,6 +88,7 @@ impl Core {
             thread_id: Cell::new(stack.tag()),
             coroutine: Cell::new(None),
             suspender: Cell::new(Suspender::none()),
+            departure: RefCell::default(),
             has_begun: Cell::new(false),
             inspected: Cell::new(false),
         });

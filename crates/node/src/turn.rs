@@ -170,6 +170,17 @@ impl Core {
         if self.stacks_missed.replace(true) { Ok(None) } else { Err(failure) }
     }
 
+    /// Whether a turn would run anybody. What is first may lack a stack until somebody gives one back.
+    pub(crate) fn has_work(&self) -> bool {
+        let hub = self.hub();
+        let lacks_stack = || {
+            self.stacks_missed.get()
+                && self.runners.borrow().idle.is_empty()
+                && self.stacks.borrow().in_use() > 0
+        };
+        !hub.is_idle() && (!lacks_stack() || hub.has_woken())
+    }
+
     /// Puts what is left of a batch back in front of the ready queue.
     fn put_starts_back(&self) -> Result<(), Failure> {
         let shared = self.script()?.shared;
@@ -252,12 +263,22 @@ impl Core {
         let Some(mut coroutine) = runner.coroutine.take() else { return };
         self.switches.set(self.switches.get() + 1);
         *self.current.borrow_mut() = Some(Rc::clone(runner));
-        // SAFETY: (protocol) the stack that was left has departed, so the isolate is unlocked.
-        unsafe { self.v8.select(runner.thread_id.get()) };
+        // SAFETY: (protocol) we are on the main stack, and the stack that was left has departed, so the isolate is
+        // unlocked. A stack that has begun departed with this departure.
+        unsafe {
+            self.v8.select(runner.thread_id.get());
+            if runner.has_begun.get() {
+                self.v8.arrive(&mut runner.departure.borrow_mut(), runner.bounds.top);
+            }
+        }
         let status = coroutine.resume();
         *self.current.borrow_mut() = None;
         match status {
-            Status::Suspended => runner.coroutine.set(Some(coroutine)),
+            Status::Suspended => {
+                // SAFETY: (protocol) the stack is left by `leave` only, with the isolate locked by its thread id.
+                runner.thread_id.set(unsafe { self.v8.depart(&mut runner.departure.borrow_mut()) });
+                runner.coroutine.set(Some(coroutine));
+            }
             Status::Finished => self.retire(runner, *coroutine),
         }
     }

@@ -112,8 +112,8 @@ impl Uv {
         if self.pumping.get() {
             return;
         }
+        let busy = core.has_work();
         let hub = core.hub();
-        let busy = !hub.is_idle();
         if busy != self.idle_active.replace(busy) {
             // SAFETY: (local) initialised by `new` and not closed: calls are refused after `clean_up`.
             unsafe {
@@ -157,7 +157,7 @@ impl Uv {
         let start = core.hub().now();
         core.look_around();
         // A turn ends by looking around itself, so only promise reactions can have made somebody ready since.
-        while !core.hub().is_idle() && call_turn(core) && !core.is_closed() {
+        while core.has_work() && call_turn(core) && !core.is_closed() {
             if core.hub().now() - start >= as_nanos(core.switch_interval.get()) {
                 break;
             }

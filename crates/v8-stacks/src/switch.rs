@@ -3,16 +3,19 @@
 //! From stack A to stack B, with M the main stack, whose loop enters one stack after the other:
 //!
 //! ```text
-//!   on A   1  Unlocker's constructor   V8 archives A (lazily: the work is done when somebody else locks)
-//!          2  note A's thread id, leave A for M
-//!   on M   3  thread id := B's         M's loop touches no V8 state; it enters B
-//!   on B   4  cached start := B's top
+//!   on A   1  leave A for M
+//!   on M   2  Unlocker's constructor   V8 archives A (lazily: the work is done when somebody else locks)
+//!          3  note A's thread id; thread id := B's
+//!          4  cached start := M's start
 //!          5  Unlocker's destructor    V8 locks, really archives A and restores B
-//!          6  collector words := B's top   (step 5 overwrites one of them), and B's shutdown list
+//!          6  cached start and collector words := B's top   (step 5 overwrites one of them), B's shutdown list
+//!          7  enter B
 //! ```
 //!
-//! So a hand-over costs one archive and one restore. A new stack does `Locker` for steps 4–6 and sets its
-//! stack limit; M takes part like any other stack when the loop is entered and left.
+//! So a hand-over costs one archive and one restore. V8 does both on M's stack, which is always at hand: on the stacks
+//! themselves the restore would reach a page further than anything that JavaScript left there. A new stack
+//! does `Locker` for steps 4–6 itself and sets its stack limit; M takes part like any other stack when the loop is
+//! entered and left.
 
 use std::cell::{Cell, OnceCell};
 
@@ -45,7 +48,7 @@ impl StackBounds {
     pub const MIN_SIZE: usize = NATIVE_RESERVE + 64 * 1024;
 }
 
-/// What V8 needs to find a stack again that was left. Lives on that stack.
+/// What V8 needs to find a stack again that was left.
 #[derive(Debug, Default)]
 pub struct Departure {
     unlocker: UnlockerStorage,
@@ -176,13 +179,14 @@ impl V8Stacks {
         }
     }
 
-    /// Steps 1 and 2: archives the current stack. Returns its thread id, for [`select`](Self::select).
+    /// Steps 2 and 3: archives the stack that V8 takes for the current one. Returns its thread id, for
+    /// [`select`](Self::select).
     ///
     /// # Safety
     /// The isolate must be locked by the current thread id. Until [`arrive`](Self::arrive) is called with
-    /// the same `departure`, on the same stack, nothing on this stack may touch V8.
+    /// the same `departure`, nothing on that stack may touch V8.
     pub unsafe fn depart(&self, departure: &mut Departure) -> i32 {
-        // SAFETY: (measured) the storage has the size of an Unlocker and lives on the stack that is left.
+        // SAFETY: (measured) the storage has the size of an Unlocker, which does not know its own address.
         unsafe {
             if let Some(list) = self.shutdown_list.get() {
                 departure.shutdown_list = list.get();
@@ -192,7 +196,7 @@ impl V8Stacks {
         }
     }
 
-    /// Step 3: the stack entered next is `thread_id`'s; 0 makes V8 hand out a new id when a stack begins.
+    /// The end of step 3: the stack entered next is `thread_id`'s; 0 makes V8 hand out a new id when a stack begins.
     ///
     /// # Safety
     /// The isolate must not be locked: after [`depart`](Self::depart), before the next stack is entered.
@@ -201,36 +205,47 @@ impl V8Stacks {
         unsafe { self.layout.thread_id.write(thread_id) }
     }
 
-    /// Steps 4 to 6: makes V8 run on the current stack again.
+    /// Steps 4 to 6: makes V8 take a stack for the current one again.
     ///
     /// # Safety
-    /// Its thread id must be selected, `departure` be the one it departed with, and `top` its top.
+    /// On the main stack. The thread id of that stack must be selected, `departure` be the one it departed with, and
+    /// `top` its top. Nothing may touch V8 before that stack is entered.
     pub unsafe fn arrive(&self, departure: &mut Departure, top: usize) {
         // SAFETY: (measured) the order told in the head of this file.
         unsafe {
+            let cached = self.restore(departure);
             self.follow_cached_start(top);
-            (self.layout.functions.unlocker_drop)(&mut departure.unlocker);
-            self.follow_collector(top);
-            self.follow_shutdown_list(departure);
+            for word in &self.collector {
+                word.follow(top, cached);
+            }
         }
     }
 
     /// Steps 3 to 6 for the main stack.
     ///
     /// # Safety
-    /// As for [`arrive`](Self::arrive), on the main stack.
+    /// As for [`arrive`](Self::arrive).
     pub unsafe fn arrive_main(&self, departure: &mut Departure) {
         // SAFETY: (measured) the order told in the head of this file, with the main stack's own words.
         unsafe {
             self.select(self.main_thread_id);
-            let cached = self.layout.cached_start.map_or(0, |cached| cached.main_start);
-            self.follow_cached_start(cached);
-            (self.layout.functions.unlocker_drop)(&mut departure.unlocker);
+            let cached = self.restore(departure);
             for word in &self.collector {
                 word.follow(word.main_start, cached);
             }
+        }
+    }
+
+    /// Steps 4 and 5, and the shutdown list. Returns what V8 has taken for the stack's start meanwhile.
+    unsafe fn restore(&self, departure: &mut Departure) -> usize {
+        let cached = self.layout.cached_start.map_or(0, |cached| cached.main_start);
+        // SAFETY: (protocol) the caller's promise: we are on the main stack.
+        unsafe {
+            self.follow_cached_start(cached);
+            (self.layout.functions.unlocker_drop)(&mut departure.unlocker);
             self.follow_shutdown_list(departure);
         }
+        cached
     }
 
     /// Runs `body` in V8 on the current stack, which is new to V8. Returns the thread id it had.
