@@ -154,6 +154,32 @@ hubTest('a class that makes no errors is refused', (t) => {
 
 // start(), cancel(), close()
 
+hubTest('the time counts from start(), also while the greenlet computes', (t) => {
+  const timeout = Timeout.startNew(50);
+  burn(60);
+  const sleeper = spawn(() => sleep(45));
+  t.throws(parkForLong, { is: timeout });
+  t.false(sleeper.dead);
+  sleeper.kill();
+});
+
+hubTest('timeouts of the same time strike in the order of their starts', (t) => {
+  const timeouts = [1, 2, 3].map(() => Timeout.startNew(3));
+  t.deepEqual(
+    timeouts.map(() => thrownBy(parkForLong)),
+    timeouts,
+  );
+});
+
+hubTest('a timeout outlives the greenlet that started it, until it is cancelled', (t) => {
+  const before = getHub().stats().timers;
+  const timeout = spawn(() => Timeout.startNew(3_600_000)).get();
+  t.is(getHub().stats().timers, before + 1);
+  t.true(timeout.pending);
+  timeout.cancel();
+  t.is(getHub().stats().timers, before);
+});
+
 hubTest('start() of a pending timeout is an error, and it stays pending', (t) => {
   const timeout = Timeout.startNew(60_000);
   t.throws(() => timeout.start(), { instanceOf: Error });

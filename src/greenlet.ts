@@ -13,7 +13,6 @@ import {
   enterStack,
   getHub,
   type Hub,
-  HubTimer,
   interrupt,
   isBeingKilled,
   leaveStack,
@@ -28,6 +27,7 @@ import {
 } from './hub.js';
 import { checkFunction, checkMilliseconds, isErrorClass } from './checks.js';
 import { checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
+import { HubTimer } from './timers.js';
 
 /** What {@link spawn} and its relatives may be told about a greenlet. */
 export interface SpawnOptions {
@@ -86,10 +86,39 @@ class RawLink implements LinkEntry {
   }
 }
 
-const enum LinkKind {
+/** When a link is followed. */
+export const enum LinkKind {
   Any,
   Value,
   Exception,
+}
+
+/** What has ended with a value or an error: a greenlet, or the result of something. */
+export interface Source<T = unknown> {
+  readonly successful: boolean;
+  readonly value: T | GreenletExit | undefined;
+  readonly error: unknown;
+}
+
+/** Calls `callback` with what has ended, in a greenlet of its own, if the link is of a kind for that. */
+export function followLink<S extends Source>(
+  callback: (source: S) => unknown,
+  kind: LinkKind,
+  source: S,
+): void {
+  if (kind === LinkKind.Any || (kind === LinkKind.Value) === source.successful) spawnRaw(callback, source);
+}
+
+/** Settles a promise by what has ended. */
+export function settle<T>(
+  source: Source<T>,
+  resolve: (value: T) => void,
+  reject: (error: unknown) => void,
+): void {
+  // A value that is a promise is waited for, as everywhere.
+  if (!source.successful) reject(source.error);
+  else if (source.value === source) reject(new TypeError(`${String(source)} has itself as its value`));
+  else resolve(source.value as T);
 }
 
 /** Calls back in a greenlet of its own. */
@@ -100,10 +129,7 @@ class SpawningLink implements LinkEntry {
   ) {}
 
   notify(ended: Runnable): void {
-    const greenlet = ended as Greenlet<unknown>;
-    if (this.kind === LinkKind.Any || (this.kind === LinkKind.Value) === greenlet.successful) {
-      spawnRaw(this.callback, greenlet);
-    }
+    followLink(this.callback, this.kind, ended as Greenlet<unknown>);
   }
 }
 
@@ -572,13 +598,7 @@ export class Greenlet<T = unknown> extends Runnable {
   ): Promise<R1 | R2> {
     this._getDetails().promised = true;
     const settled = new Promise<T>((resolve, reject) => {
-      const settle = (): void => {
-        // Not `resolve(value)` alone: a value that is a promise is waited for, as everywhere.
-        if (this._state === State.Failed) reject(this._outcome as Error);
-        else if (this._outcome === this) reject(new TypeError(`${String(this)} has itself as its value`));
-        else resolve(this._outcome as T);
-      };
-      this._addLink({ callback: null, notify: settle });
+      this._addLink({ callback: null, notify: () => settle<T>(this, resolve, reject) });
     });
     return settled.then(onFulfilled, onRejected);
   }

@@ -24,6 +24,7 @@ import {
 import type { Greenlet, RawGreenlet } from './greenlet.js';
 import type { Limits } from './limits.js';
 import { printError } from './report.js';
+import { armTimer, type Expirable, takeExpired } from './timers.js';
 import {
   BlockingSwitchOutError,
   GreenletExit,
@@ -166,26 +167,12 @@ let queueHead = 0;
 /** Greenlets with a stack of their own size, by the number of its runner. */
 const dedicated = new Map<number, Startable>();
 
-/** Whatever is due at some time. */
-export interface Expirable {
-  /** Called in the hub when the time has come. */
-  expire(): void;
-}
-
-/** Entries of pending timers by slot. */
-const timerEntries: Array<Expirable | null> = [];
-const freeSlots: number[] = [];
-
-const CANCELLED: Expirable = { expire() {} };
-
 /** What is called often. V8 keeps the functions of an addon in a dictionary, where it looks each up at every call. */
 const {
   park: parkNatively,
   parkFor: parkNativelyFor,
   yieldNow: yieldNatively,
   wake: wakeNatively,
-  startTimer: startNativeTimer,
-  cancelTimer: cancelNativeTimer,
   rest,
 } = native;
 
@@ -262,6 +249,7 @@ export function enterStack(runnable: Runnable, stackId: number): void {
 
 /** The current greenlet has ended. */
 export function leaveStack(runnable: Runnable): void {
+  armTimer();
   running[runnable._stackId] = undefined;
   runnable._stackId = -1;
   if (runnable._trouble !== null) reportUndelivered(runnable, runnable._trouble);
@@ -466,56 +454,13 @@ export function runCallback(callback: (...args: never[]) => unknown, ...args: un
   enqueue(new HubCallback(callback, args));
 }
 
-/** A timer of the hub. */
-export class HubTimer {
-  private slot = -1;
-  private key = 0;
-
-  constructor(private readonly entry: Expirable) {}
-
-  /** Whether it will fire. */
-  get pending(): boolean {
-    return this.slot >= 0;
-  }
-
-  /** Fires once, after `ms`. Must not be pending. */
-  start(ms: number, referenced: boolean): void {
-    const slot = freeSlots.pop() ?? timerEntries.length;
-    this.key = startNativeTimer(ms, slot, referenced);
-    timerEntries[slot] = this;
-    this.slot = slot;
-  }
-
-  /** Forgets it, if it is pending. */
-  cancel(): void {
-    const { slot } = this;
-    if (slot < 0) return;
-    this.slot = -1;
-    if (cancelNativeTimer(this.key)) {
-      timerEntries[slot] = null;
-      freeSlots.push(slot);
-    } else {
-      // It has expired and its slot is in the ready queue: the slot is free when it comes out.
-      timerEntries[slot] = CANCELLED;
-    }
-  }
-
-  /** @internal */
-  expire(): void {
-    this.slot = -1;
-    this.entry.expire();
-  }
-}
-
 function expireEntry(entry: Expirable): void {
   entry.expire();
 }
 
 function fireTimer(slot: number): void {
-  const entry = timerEntries[slot];
-  timerEntries[slot] = null;
-  freeSlots.push(slot);
-  if (entry) runInHub(expireEntry, [entry]);
+  const entry = takeExpired(slot);
+  if (entry !== null) runInHub(expireEntry, [entry]);
 }
 
 // ---- parking
@@ -524,6 +469,7 @@ const NONE: Interruption = { error: undefined, sender: null, isKill: false, shie
 
 /** Before a call that may park: refuses where that is impossible, and throws what is due. */
 function prepare(greenlet: Runnable, wait: Wait): void {
+  armTimer();
   if (destroyed || !isParkSafe() || greenlet._trouble !== null) faceTrouble(greenlet, wait);
 }
 
@@ -833,6 +779,7 @@ export class Hub extends EventEmitter<HubEvents> {
 
   /** Counts of what the hub has in hand, for tests and monitoring. */
   stats(): HubStats {
+    armTimer();
     const [ready, timers, sockets, lookups, stacks, runners, idleRunners, switches] = native.statistics();
     const greenlets = startedRunnables();
     return {

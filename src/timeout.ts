@@ -1,15 +1,8 @@
 /** `Timeout`: an error that is thrown in a greenlet after some time, wherever it is parked then. */
 import { checkFlag, checkFunction, checkOptions, isErrorClass } from './checks.js';
 import { GreenstackError, UnthrownError } from './errors.js';
-import {
-  type Expirable,
-  HubTimer,
-  interrupt,
-  requireGreenlet,
-  type Runnable,
-  shieldsOf,
-  withdraw,
-} from './hub.js';
+import { interrupt, requireGreenlet, type Runnable, shieldsOf, withdraw } from './hub.js';
+import { type Expirable, HubTimer } from './timers.js';
 
 /** What a {@link Timeout} throws: itself (nothing, `false` or a text for its message), an error, or a new one of a class. */
 export type TimeoutError = Error | (new () => Error) | string | false | null | undefined;
@@ -148,7 +141,7 @@ export class Timeout extends UnthrownError implements Expirable {
     this.#shields = shieldsOf(this.#greenlet);
     if (this.ms === null || this.ms === Infinity) return;
     this.#timer ??= new HubTimer(this);
-    this.#timer.start(Math.max(0, this.ms), this.#referenced);
+    this.#timer.startInGreenlet(Math.max(0, this.ms), this.#referenced);
   }
 
   /** Stops the time, and takes the error back unless it is on its way into a parked greenlet. It can be started again. Never switches. */

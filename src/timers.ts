@@ -1,0 +1,103 @@
+/** Timers of the hub: which entry is in which slot of native code, and which timer need not be known there yet. */
+import { native } from './binding.js';
+
+const { startTimer: startNatively, cancelTimer: cancelNatively } = native;
+
+/** Whatever is due at some time. */
+export interface Expirable {
+  /** Called in the hub when the time has come. */
+  expire(): void;
+}
+
+/** Entries of pending timers by slot. */
+const entries: Array<Expirable | null> = [];
+const freeSlots: number[] = [];
+
+const CANCELLED: Expirable = { expire() {} };
+
+/**
+ * The timer started last, if its greenlet has not parked since. It cannot expire before that, and most timeouts are
+ * cancelled by then: those never reach native code.
+ */
+let unarmed: HubTimer | null = null;
+
+/** Tells native code of the timer started last. To be called before the current greenlet is left. */
+export function armTimer(): void {
+  if (unarmed !== null) arm(unarmed);
+}
+
+function arm(timer: HubTimer): void {
+  unarmed = null;
+  timer._arm();
+}
+
+/** The entry of a timer that is due; its slot is free from now on. */
+export function takeExpired(slot: number): Expirable | null {
+  const entry = entries[slot] ?? null;
+  entries[slot] = null;
+  freeSlots.push(slot);
+  return entry;
+}
+
+/** A timer of the hub. */
+export class HubTimer {
+  private slot = -1;
+  private key = 0;
+  private ms = 0;
+  private startedAt = 0;
+  private referenced = true;
+
+  constructor(private readonly entry: Expirable) {}
+
+  /** Whether it will fire. */
+  get pending(): boolean {
+    return this.slot >= 0 || unarmed === this;
+  }
+
+  /** Fires once, after `ms`. Must not be pending. */
+  start(ms: number, referenced: boolean): void {
+    armTimer();
+    const slot = freeSlots.pop() ?? entries.length;
+    this.key = startNatively(ms, slot, referenced);
+    entries[slot] = this;
+    this.slot = slot;
+  }
+
+  /** As {@link start}, in a greenlet, which is the one that it concerns. */
+  startInGreenlet(ms: number, referenced: boolean): void {
+    armTimer();
+    this.ms = ms;
+    this.startedAt = performance.now();
+    this.referenced = referenced;
+    unarmed = this;
+  }
+
+  /** @internal */
+  _arm(): void {
+    this.start(Math.max(0, this.ms - (performance.now() - this.startedAt)), this.referenced);
+  }
+
+  /** Forgets it, if it is pending. */
+  cancel(): void {
+    if (unarmed === this) {
+      unarmed = null;
+      return;
+    }
+    const { slot } = this;
+    if (slot < 0) return;
+    this.slot = -1;
+    if (cancelNatively(this.key)) {
+      entries[slot] = null;
+      freeSlots.push(slot);
+    } else {
+      // It has expired and its slot is in the ready queue: the slot is free when it comes out.
+      entries[slot] = CANCELLED;
+    }
+  }
+
+  /** @internal */
+  expire(): void {
+    this.slot = -1;
+    this.entry.expire();
+  }
+}
