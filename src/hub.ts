@@ -24,6 +24,7 @@ import {
 import type { Greenlet, RawGreenlet } from './greenlet.js';
 import type { Limits } from './limits.js';
 import { printError } from './report.js';
+import type { ThreadPool } from './threadpool.js';
 import { armTimer, type Expirable, takeExpired } from './timers.js';
 import {
   BlockingSwitchOutError,
@@ -496,7 +497,8 @@ function faceTrouble(greenlet: Runnable, wait: Wait): void {
   if (trouble.survivedKill !== null) {
     const { error } = trouble.survivedKill;
     trouble.survivedKill = null;
-    runInHub(emitKillIgnored, [greenlet, error]);
+    // Not at once: the wait may be in a queue already, and a listener could hand something to it.
+    runCallback(emitKillIgnored, greenlet as Greenlet<unknown> | RawGreenlet, error);
   }
 }
 
@@ -715,6 +717,19 @@ export class Hub extends EventEmitter<HubEvents> {
   systemErrorTarget: ((error: unknown) => boolean) | null = null;
   /** @internal */
   waitUntilIdle: ((limits: Limits) => boolean) | null = null;
+  /** @internal */
+  makeThreadPool: (() => ThreadPool) | null = null;
+  #threadpool: ThreadPool | null = null;
+
+  /** The thread pool for whoever has none of its own: made at its first use, and ended with the hub. gevent: `Hub.threadpool`. */
+  get threadpool(): ThreadPool {
+    if (destroyed) throw new HubDestroyed();
+    if (this.makeThreadPool === null) {
+      const advice = "getHub().threadpool needs an import of 'greenstack/threadpool' somewhere in the program";
+      throw new GreenstackError('ERR_GREENSTACK_UNSUPPORTED', advice);
+    }
+    return (this.#threadpool ??= this.makeThreadPool());
+  }
 
   /** Milliseconds since the process started, as `performance.now()`. */
   now(): number {
@@ -774,6 +789,7 @@ export class Hub extends EventEmitter<HubEvents> {
    */
   destroy(): void {
     destroyed = true;
+    this.#threadpool?.kill({ block: false });
     this.removeAllListeners();
   }
 

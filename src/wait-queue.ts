@@ -1,16 +1,25 @@
 /** Who waits for an event, lock or queue, first in, first out: parked greenlets and callbacks of `rawlink` alike. */
 import { checkFunction } from './checks.js';
-import { requireGreenlet, runCallback, type Runnable, type Wait, wake } from './hub.js';
+import { enqueue, requireGreenlet, runInHub, type Runnable, type Wait, wake } from './hub.js';
 import { type CheckedLimits, parkWithin } from './limits.js';
 
-/** A place in a {@link WaitQueue}. */
+/**
+ * A place in a {@link WaitQueue}. One is made for each park, so its fields are assigned by constructors: V8 defines fields of
+ * classes, one by one, much more slowly.
+ */
 export abstract class Entry {
   /** The queue it is in, or `null`. @internal */
-  _queue: WaitQueue | null = null;
+  declare _queue: WaitQueue | null;
   /** @internal */
-  _previous: Entry | null = null;
+  declare _previous: Entry | null;
   /** @internal */
-  _next: Entry | null = null;
+  declare _next: Entry | null;
+
+  constructor() {
+    this._queue = null;
+    this._previous = null;
+    this._next = null;
+  }
 
   /** Called once, when it has been taken out because its turn has come. Must neither throw nor park. */
   abstract notify(): void;
@@ -23,12 +32,14 @@ export abstract class Entry {
 
 /** A parked greenlet. Classes of primitives extend it by what is handed over. */
 export class Parked extends Entry implements Wait {
+  declare private readonly call: string;
+  declare readonly greenlet: Runnable;
+
   /** @param call - the call that waits, for errors and reports */
-  constructor(
-    private readonly call: string,
-    private readonly greenlet: Runnable = requireGreenlet(call),
-  ) {
+  constructor(call: string, greenlet: Runnable = requireGreenlet(call)) {
     super();
+    this.call = call;
+    this.greenlet = greenlet;
   }
 
   notify(): void {
@@ -60,13 +71,14 @@ class Linked extends Entry {
   }
 
   notify(): void {
-    runCallback(Linked.deliver, this);
+    enqueue(this);
   }
 
-  private static deliver(this: void, link: Linked): void {
-    if (link.links.get(link.callback) !== link) return;
-    link.links.delete(link.callback);
-    link.callback(link.source as never);
+  /** What is enqueued begins when its turn comes. */
+  _begin(): void {
+    if (this.links.get(this.callback) !== this) return;
+    this.links.delete(this.callback);
+    runInHub(this.callback, [this.source]);
   }
 }
 
@@ -141,11 +153,6 @@ export class WaitQueue {
     this.#links?.get(callback)?.cancel();
     this.#links?.delete(callback);
   }
-
-  /** How many callbacks are linked. */
-  get linkCount(): number {
-    return this.#links?.size ?? 0;
-  }
 }
 
 /** What `wait` and `iwait` can wait for: a base for primitives with one order of waiting. */
@@ -155,6 +162,11 @@ export abstract class Linkable {
 
   /** Whether a wait for it would end at once. */
   abstract get ready(): boolean;
+
+  /** How many wait for it: greenlets and callbacks. gevent: `linkcount`. */
+  get linkCount(): number {
+    return this._waiting.size;
+  }
 
   /**
    * Calls `callback` with this object once, in the hub, when it is ready; soon if it is already. It must not block; its error is
@@ -168,5 +180,11 @@ export abstract class Linkable {
   /** Takes a callback of {@link rawlink} back, so that it is not called. An unknown one is no error. Never switches. */
   unlink(callback: (source: this) => unknown): void {
     this._waiting.unlink(callback);
+  }
+
+  /** As reports show it: `<Event clear, 2 waiting>`. @internal */
+  protected _show(state: string): string {
+    const waiting = this._waiting.size;
+    return `<${this.constructor.name} ${state}${waiting === 0 ? '' : `, ${waiting} waiting`}>`;
   }
 }

@@ -31,8 +31,8 @@ import { Timeout } from './timeout.js';
  */
 export interface Waitable {
   readonly ready: boolean;
-  rawlink(callback: (source: never) => unknown): void;
-  unlink(callback: (source: never) => unknown): void;
+  rawlink(callback: () => unknown): void;
+  unlink(callback: () => unknown): void;
 }
 
 /** What {@link wait} takes beside {@link Waitable}s. */
@@ -81,7 +81,7 @@ function sourceOf(call: string, object: WaitableLike): Source {
       },
     };
   }
-  if (typeof object === 'object' && object !== null) {
+  if ((typeof object === 'object' || typeof object === 'function') && object !== null) {
     if (isWaitable(object)) {
       return {
         object,
