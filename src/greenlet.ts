@@ -287,6 +287,11 @@ export class Greenlet<T = unknown> extends Runnable {
     return (this._details ??= new Details());
   }
 
+  /** Somebody is going to throw its error, so that it need not be reported. @internal */
+  _takeError(): void {
+    this._getDetails().promised = true;
+  }
+
   /** What runs; for subclasses to override. Must not be called directly. */
   protected _run(...args: unknown[]): T {
     const fn = this._fn;
@@ -596,7 +601,7 @@ export class Greenlet<T = unknown> extends Runnable {
     onFulfilled?: ((value: T) => R1 | PromiseLike<R1>) | null,
     onRejected?: ((error: unknown) => R2 | PromiseLike<R2>) | null,
   ): Promise<R1 | R2> {
-    this._getDetails().promised = true;
+    this._takeError();
     const settled = new Promise<T>((resolve, reject) => {
       this._addLink({ callback: null, notify: () => settle<T>(this, resolve, reject) });
     });

@@ -621,8 +621,8 @@ export function interrupt(greenlet: Runnable, error: unknown, options: Interrupt
 export function isBeingKilled(greenlet: Runnable): boolean {
   const trouble = greenlet._trouble;
   if (trouble === null) return false;
-  return [trouble.interruption, ...trouble.pending].some((interruption) =>
-    GreenletExit.is(interruption?.error),
+  return [trouble.interruption, ...trouble.pending].some(
+    (interruption) => interruption?.isKill === true && GreenletExit.is(interruption.error),
   );
 }
 

@@ -53,6 +53,7 @@ export type { LimitOptions, Limits } from './limits.js';
 export { run, type RunOptions } from './run.js';
 export { signal, type SignalWatcher } from './signal.js';
 export { idle, sleep, type SleepOptions } from './sleep.js';
+export { TaskGroup, type TaskGroupOptions } from './task-group.js';
 export { Timeout, type TimeoutError, withTimeout, type WithTimeoutOptions } from './timeout.js';
 export { version } from './version.js';
 export {
