@@ -98,6 +98,11 @@ class LookupWait implements Wait {
   }
 }
 
+/** What to throw when the limit of a lookup has passed. */
+function overdue({ limit }: CheckedLimits, host: string): unknown {
+  return limit?.thrown() ?? dnsError('ETIMEOUT', host, '');
+}
+
 /** Resolves names, with servers, limits and a cache of its own. gevent: `gevent.resolver`. */
 export class Resolver {
   #id: number;
@@ -158,7 +163,7 @@ export class Resolver {
     const addresses = withinLimits('lookup()', limits, () => {
       const literal = isIP(host);
       if (literal !== 0) return [host];
-      if (isImmediate(limits)) throw dnsError('ETIMEOUT', host, '');
+      if (isImmediate(limits)) throw overdue(limits, host);
       return this.#ask(host, family, limits);
     });
     const found = addresses.map((address): LookupAddress => ({
@@ -170,19 +175,19 @@ export class Resolver {
     return all ? found : first;
   }
 
-  #ask(host: string, family: 0 | 4 | 6, { timeout, limit }: CheckedLimits): string[] {
+  #ask(host: string, family: 0 | 4 | 6, limits: CheckedLimits): string[] {
     if (this.#id < 0) throw dnsError('ECANCELLED', host, 'the resolver is closed');
     const greenlet = requireGreenlet('lookup()');
     const saved = beforeNative('lookup()', new LookupWait(host));
     let answer: string[] | string | number;
     try {
-      answer = native.lookup(this.#id, host, family, timeout);
+      answer = native.lookup(this.#id, host, family, limits.timeout);
     } finally {
       afterNative(greenlet, saved);
     }
     if (typeof answer === 'object') return answer;
     if (answer === Outcome.Interrupted) throwInterruption(greenlet);
-    if (typeof answer === 'number') throw limit?.thrown() ?? dnsError('ETIMEOUT', host, '');
+    if (typeof answer === 'number') throw overdue(limits, host);
     const space = answer.indexOf(' ');
     throw dnsError(answer.slice(0, space), host, answer.slice(space + 1));
   }

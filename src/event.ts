@@ -71,7 +71,7 @@ export class Event extends Linkable {
   wait(limits?: Limits): boolean {
     const checked = checkLimits(EVENT_WAIT, limits);
     if (this.#isSet) {
-      if (this.#waiting > 0 && !isImmediate(checked)) letWokenGoFirst();
+      if (this.#waiting > 0 && !isImmediate(checked)) letWokenGoFirst(checked);
       return true;
     }
     if (isImmediate(checked)) return false;
@@ -102,12 +102,12 @@ export class Event extends Linkable {
   }
 }
 
-/** Whoever was woken before is ready already. Where no greenlet can be left, the event is set all the same. */
-function letWokenGoFirst(): void {
+/** Whoever was woken before is ready already. Where no greenlet can be left, or the time is up, the event is set all the same. */
+function letWokenGoFirst({ limit }: CheckedLimits): void {
   try {
     yieldNow(EVENT_WAIT);
   } catch (error) {
-    if (!(error instanceof BlockingSwitchOutError)) throw error;
+    if (error !== limit && !(error instanceof BlockingSwitchOutError)) throw error;
   }
 }
 

@@ -356,7 +356,7 @@ export function createConnection(address: Address, options: ConnectOptions = {})
   const left = (): number =>
     limits.timeout <= 0 ? limits.timeout : Math.max(0, deadline - performance.now());
   return withinLimits(call, limits, () => {
-    const addresses = resolve(resolver, host, port, family, left);
+    const addresses = resolve(resolver, host, port, family, limits, left);
     const errors: Error[] = [];
     for (const remote of addresses) {
       const key = connect(remote.address, port, local, left());
@@ -376,6 +376,7 @@ function resolve(
   host: string,
   port: number,
   family: 0 | 4 | 6,
+  { limit }: CheckedLimits,
   left: () => number,
 ): LookupAddress[] {
   const timeout = left();
@@ -384,7 +385,7 @@ function resolve(
   } catch (error) {
     // The limit of the whole call is no failure of the resolver's.
     if ((error as SystemError).code === 'ETIMEOUT' && left() === 0) {
-      throw systemError(errnoOf('ETIMEDOUT'), 'connect', { address: host, port });
+      throw limit?.thrown() ?? systemError(errnoOf('ETIMEDOUT'), 'connect', { address: host, port });
     }
     throw error;
   }

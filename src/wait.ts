@@ -407,7 +407,8 @@ export function killAll(
   const list = new Set([...greenlets].map((greenlet) => checkGreenlet('killAll()', greenlet)));
   const limits = checkLimits('killAll()', { timeout, block });
   checkKillError('killAll()', error);
-  if (block && [...list].some((greenlet) => greenlet._stackId >= 0)) requireGreenlet('killAll()');
+  if (!isImmediate(limits) && [...list].some((greenlet) => greenlet._stackId >= 0))
+    requireGreenlet('killAll()');
   const self = currentRunnable() as Greenlet<unknown> | RawGreenlet | null;
   const others = [...list].filter((greenlet) => greenlet !== self && !greenlet.dead);
   for (const greenlet of others) greenlet.kill(error, { block: false });
