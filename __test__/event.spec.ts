@@ -19,8 +19,8 @@ import {
 import { AsyncResult, Cancelled, Event } from 'greenstack/event';
 import { inspect } from 'node:util';
 import { runInNewContext } from 'node:vm';
-import { burn, Gate, parkForLong, thrownBy } from './support/greenlets.js';
-import { hubTest } from './support/hub-test.js';
+import { Gate, parkForLong, thrownBy } from './support/greenlets.js';
+import { hubTest, virtualTest } from './support/hub-test.js';
 import { settle } from './support/residue.js';
 import { muted } from './support/stderr.js';
 
@@ -321,27 +321,24 @@ hubTest('a kill before set() ends the wait, one after it comes at the next park'
   t.is(late.get(), 'passed, GreenletExit');
 });
 
-hubTest('set() after the end of the time, but before the greenlet goes on, is in time', (t) => {
+virtualTest('set() after the end of the time, but before the greenlet goes on, is in time', (t) => {
   const event = new Event();
   const setter = spawn(() => {
     sleep(1);
     event.set();
   });
   const waiter = waiterOf(event, 1);
-  burn(5);
   t.true(waiter.get());
   t.true(setter.ready);
 });
 
-hubTest('the end of the time before set() is final', (t) => {
+virtualTest('the end of the time before set() is final', (t) => {
   const event = new Event();
   const waiter = waiterOf(event, 1);
   const setter = spawn(() => {
     sleep(1);
     event.set();
   });
-  idle();
-  burn(5);
   t.false(waiter.get());
   setter.join();
   t.true(event.isSet());
@@ -869,15 +866,13 @@ hubTest('a killed greenlet leaves get() at once', (t) => {
   t.true((killed.get() as unknown) instanceof GreenletExit);
 });
 
-hubTest('a value after the end of the time, but before the greenlet goes on, is in time', (t) => {
+virtualTest('a value after the end of the time, but before the greenlet goes on, is in time', (t) => {
   const result = new AsyncResult<string>();
   spawn(() => {
     sleep(1);
     result.set('in time');
   });
   const getter = spawn(() => result.get(1));
-  idle();
-  burn(5);
   t.is(getter.get(), 'in time');
 });
 

@@ -22,7 +22,7 @@ import {
 } from 'greenstack';
 import { collectGarbage } from './support/garbage.js';
 import { Gate, burn, current, parkForLong, parked, stubbornUntil, thrownBy } from './support/greenlets.js';
-import { hubTest } from './support/hub-test.js';
+import { hubTest, virtualTest } from './support/hub-test.js';
 import { identical } from './support/identical.js';
 import { muted, stderrOf } from './support/stderr.js';
 
@@ -133,15 +133,14 @@ hubTest('spawnLater() waits at least as long as it was told', (t) => {
   t.true((greenlet.get() as number) >= 20);
 });
 
-hubTest('spawnLater() hands its arguments on', (t) => {
+virtualTest('spawnLater() hands its arguments on', (t) => {
   t.deepEqual(spawnLater(0, (...args: unknown[]) => args, 'a', 2).get(), ['a', 2]);
 });
 
-hubTest('spawnLater() runs shorter delays first', (t) => {
-  const order: string[] = [];
-  const later = (ms: number, name: string) => spawnLater(ms, () => order.push(name));
-  joinAll([later(30, 'last'), later(1, 'first'), later(15, 'second')]);
-  t.deepEqual(order, ['first', 'second', 'last']);
+virtualTest('spawnLater() runs shorter delays first', (t, clock) => {
+  const times: number[] = [];
+  joinAll([30, 1, 15].map((ms) => spawnLater(ms, () => times.push(clock.now()))));
+  t.deepEqual(times, [1, 15, 30]);
 });
 
 hubTest('spawnLater() refuses a missing function', (t) => {
@@ -156,32 +155,32 @@ hubTest('spawnLater() refuses NaN', (t) => {
   t.throws(() => spawnLater(NaN, nothing), { instanceOf: TypeError });
 });
 
-hubTest('spawnLater() takes a negative delay for 0', (t) => {
+virtualTest('spawnLater() takes a negative delay for 0', (t) => {
   t.is(spawnLater(-5, () => 'ran').get(), 'ran');
 });
 
-hubTest('a delayed greenlet that is killed before its time never runs', (t) => {
+virtualTest('a delayed greenlet that is killed before its time never runs', (t) => {
   let ran = false;
   const greenlet = spawnLater(5, () => (ran = true));
   greenlet.kill();
-  sleep(20);
+  sleep(1000);
   t.false(ran);
 });
 
-hubTest('startLater() counts as started at once', (t) => {
+virtualTest('startLater() counts as started at once', (t) => {
   const greenlet = new Greenlet(() => 'ran');
   greenlet.startLater(1);
   t.true(greenlet.started);
   t.is(greenlet.get(), 'ran');
 });
 
-hubTest('start() brings no second run to one that waits for its delay', (t) => {
+virtualTest('start() brings no second run to one that waits for its delay', (t) => {
   let runs = 0;
   const greenlet = new Greenlet(() => ++runs);
   greenlet.startLater(5);
   greenlet.start();
   greenlet.join();
-  sleep(10);
+  sleep(1000);
   t.is(runs, 1);
 });
 
@@ -349,7 +348,7 @@ hubTest('get(0) throws Timeout without parking', (t) => {
   greenlet.join();
 });
 
-hubTest('get() throws Timeout when its time is up, and the greenlet goes on', (t) => {
+virtualTest('get() throws Timeout when its time is up, and the greenlet goes on', (t) => {
   const gate = new Gate();
   const greenlet = spawn(() => {
     gate.pass();
@@ -360,7 +359,7 @@ hubTest('get() throws Timeout when its time is up, and the greenlet goes on', (t
   t.is(greenlet.get(), 'late');
 });
 
-hubTest('get() throws the Timeout it was given as its limit', (t) => {
+virtualTest('get() throws the Timeout it was given as its limit', (t) => {
   const limit = new Timeout(1);
   const greenlet = parked();
   t.throws(() => greenlet.get(limit), { is: limit });
@@ -403,7 +402,7 @@ hubTest('join() returns nothing and keeps the error to itself', (t) => {
   t.true(greenlet.ready);
 });
 
-hubTest('join() returns when its own time is up', (t) => {
+virtualTest('join() returns when its own time is up', (t) => {
   const greenlet = parked();
   t.is(greenlet.join(1) as unknown, undefined);
   t.false(greenlet.ready);
@@ -517,7 +516,7 @@ hubTest('the value of a killed greenlet is its GreenletExit, which get() returns
   t.true(greenlet.successful);
 });
 
-hubTest('finally of a killed greenlet runs, and may park', (t) => {
+virtualTest('finally of a killed greenlet runs, and may park', (t) => {
   const order: string[] = [];
   const greenlet = spawn(() => {
     try {
@@ -556,7 +555,7 @@ hubTest('kill(undefined, { block: false }) returns before the greenlet notices',
   t.true(greenlet.dead);
 });
 
-hubTest('kill() returns silently when its time is up', (t) => {
+virtualTest('kill() returns silently when its time is up', (t) => {
   let ignored = 0;
   const stubborn = spawn(() => {
     while (ignored < 2) {
@@ -575,7 +574,7 @@ hubTest('kill() returns silently when its time is up', (t) => {
   t.true(stubborn.dead);
 });
 
-hubTest('a kill is thrown once: the greenlet that swallows it lives on', (t) => {
+virtualTest('a kill is thrown once: the greenlet that swallows it lives on', (t) => {
   const greenlet = spawn(() => {
     thrownBy(parkForLong);
     sleep(1);
@@ -586,7 +585,7 @@ hubTest('a kill is thrown once: the greenlet that swallows it lives on', (t) => 
   t.is(greenlet.value, 'lived on');
 });
 
-hubTest('a greenlet that parks again after a kill is reported by the hub', (t) => {
+virtualTest('a greenlet that parks again after a kill is reported by the hub', (t) => {
   const ignored: unknown[][] = [];
   const listener = (...args: unknown[]) => ignored.push(args);
   const gate = new Gate();
@@ -700,7 +699,10 @@ hubTest('a killer that is killed stops waiting, and its victim dies all the same
   t.true(victim.value instanceof GreenletExit);
 });
 
-/** A greenlet that parks in `waitFirst` and then for long, while another one kills it just as that wait ends. */
+/**
+ * A greenlet that parks in `waitFirst`, for 5 ms, and then for long, while two others kill it just as that wait ends: one
+ * before and one after it. Needs a virtual clock.
+ */
 function killedAtTheEndOf(waitFirst: () => void): Greenlet<string> {
   const victims: Greenlet<string>[] = [];
   const killer = () => {
@@ -716,24 +718,21 @@ function killedAtTheEndOf(waitFirst: () => void): Greenlet<string> {
     }),
   );
   spawn(killer);
-  sleep(0);
-  // Both times have passed when the hub looks at its timers again.
-  burn(20);
   victims[0]!.join(5_000);
   return victims[0]!;
 }
 
-hubTest('a kill at the moment of waking from sleep() is not lost', (t) => {
+virtualTest('a kill at the moment of waking from sleep() is not lost', (t) => {
   t.true((killedAtTheEndOf(() => sleep(5)).value as unknown) instanceof GreenletExit);
 });
 
-hubTest('a kill at the moment at which the time of join() is up is not lost', (t) => {
+virtualTest('a kill at the moment at which the time of join() is up is not lost', (t) => {
   const other = parked();
   t.true((killedAtTheEndOf(() => other.join(5)).value as unknown) instanceof GreenletExit);
   other.kill();
 });
 
-hubTest('a kill at the moment of a timeout is not lost', (t) => {
+virtualTest('a kill at the moment of a timeout is not lost', (t) => {
   const greenlet = killedAtTheEndOf(() => {
     using _timeout = Timeout.startNew(5);
     const error = thrownBy(parkForLong);
@@ -798,7 +797,7 @@ hubTest('kill() refuses limits that are not limits', (t) => {
   greenlet.join();
 });
 
-hubTest('killAll() that times out names the greenlet that ignores its kill', (t) => {
+virtualTest('killAll() that times out names the greenlet that ignores its kill', (t) => {
   const gate = new Gate();
   const stubborn = stubbornUntil(gate);
   const error = muted(() => thrownBy(() => killAll([stubborn], { timeout: 5 })));
@@ -866,7 +865,7 @@ hubTest('link() calls back with the greenlet, once it has ended', (t) => {
   t.is(seen.length, 2);
 });
 
-hubTest('a link runs in a greenlet of its own and may park', (t) => {
+virtualTest('a link runs in a greenlet of its own and may park', (t) => {
   let slept = false;
   const greenlet = spawn(nothing);
   greenlet.link(() => {
@@ -874,7 +873,7 @@ hubTest('a link runs in a greenlet of its own and may park', (t) => {
     slept = true;
   });
   greenlet.join();
-  sleep(20);
+  sleep(1000);
   t.true(slept);
 });
 
@@ -1062,7 +1061,7 @@ hubTest('a subclass runs its _run()', (t) => {
   t.is(greenlet.get(), 42);
 });
 
-hubTest('spawn() of a subclass hands its arguments to the constructor', (t) => {
+virtualTest('spawn() of a subclass hands its arguments to the constructor', (t) => {
   class Sleeper extends Greenlet<number> {
     readonly ms: number;
     constructor(ms: number) {
@@ -1079,7 +1078,7 @@ hubTest('spawn() of a subclass hands its arguments to the constructor', (t) => {
   t.is(greenlet.get(), 2);
 });
 
-hubTest('spawnLater() of a subclass hands its arguments to the constructor', (t) => {
+virtualTest('spawnLater() of a subclass hands its arguments to the constructor', (t) => {
   class Adder extends Greenlet<number> {
     readonly #terms: number[];
     constructor(...terms: number[]) {
@@ -1168,7 +1167,7 @@ test.serial('a spawn callback is called in start() with the greenlet, until it i
   t.is(seen.length, 1);
 });
 
-hubTest('a spawn callback is called in startLater()', (t) => {
+virtualTest('a spawn callback is called in startLater()', (t) => {
   const seen: unknown[] = [];
   const callback = (greenlet: Greenlet<unknown>) => seen.push(greenlet);
   Greenlet.addSpawnCallback(callback);

@@ -1,6 +1,6 @@
 import { ConcurrentObjectUseError, GreenletExit, Timeout, Waiter, idle, spawn } from 'greenstack';
 import { parkForLong, thrownBy } from './support/greenlets.js';
-import { hubTest } from './support/hub-test.js';
+import { hubTest, virtualTest } from './support/hub-test.js';
 
 hubTest('get() returns a value that came before', (t) => {
   const waiter = new Waiter<string>();
@@ -62,7 +62,7 @@ hubTest('after a killed greenlet another one may wait', (t) => {
   t.is(waiter.get(), 'value');
 });
 
-hubTest('after a timeout the same greenlet may wait again', (t) => {
+virtualTest('after a timeout the same greenlet may wait again', (t) => {
   const waiter = new Waiter<string>();
   const timeout = Timeout.startNew(1);
   t.is(

@@ -20,6 +20,20 @@ export const enum Outcome {
   Busy = -100_003,
 }
 
+/** Bits of what `outlook()` returns; `outlook` in crates/node has the same list. */
+export const enum Outlook {
+  /** Somebody is ready. */
+  Ready = 1,
+  /** A timer is pending. */
+  Timers = 2,
+  /** A timer is pending that keeps the process alive. */
+  Referenced = 4,
+  /** A greenlet is parked on a socket, or something else from outside is waited for. */
+  Awaited = 8,
+  /** libuv or a resolver works on something that ends by itself. */
+  Requests = 16,
+}
+
 /** Positions in {@link shared}; `SharedWord` in crates/node has the same list. */
 export const enum Shared {
   /** Greenlets spawned since native code last looked at its ready queue. */
@@ -77,6 +91,16 @@ interface Native {
   startTimer(ms: number, slot: number, referenced: boolean): number;
   /** `false`: it has expired, and its slot will be called. */
   cancelTimer(key: number): boolean;
+  /** From now on only {@link jump} moves the time of timers. */
+  stopTime(): void;
+  resumeTime(): void;
+  /**
+   * Moves stopped time to the next timer, but not past `limit` ms after the stop, and makes ready what is due then. Returns
+   * how far it was moved since the stop, in ms.
+   */
+  jump(limit: number): number;
+  /** What may happen next: bits of {@link Outlook}. */
+  outlook(): number;
   turn(): void;
   /** Enters a parked stack only to call the `inspect` of {@link start} there. */
   inspectStack(stack: number): void;

@@ -25,7 +25,7 @@ import type { Greenlet, RawGreenlet } from './greenlet.js';
 import type { Limits } from './limits.js';
 import { printError } from './report.js';
 import type { ThreadPool } from './threadpool.js';
-import { armTimer, type Expirable, takeExpired } from './timers.js';
+import { armTimer, type Expirable, noteWork, now, takeExpired } from './timers.js';
 import {
   BlockingSwitchOutError,
   GreenletExit,
@@ -177,6 +177,18 @@ const {
   rest,
 } = native;
 
+/** Told when the current greenlet may leave its stack, and when it goes on. */
+export interface SwitchObserver {
+  leave(greenlet: Runnable, wait: Wait): void;
+  /** `isYield`: others could have run, even if nobody wanted to. */
+  goOn(greenlet: Runnable, isYield: boolean): void;
+}
+
+let observer: SwitchObserver | null = null;
+
+/** Waits that only code outside of greenlets can end. */
+let outsideWaits = 0;
+
 let destroyed = false;
 /** Whether the async context is being kept from being lost; only since the first greenlet. */
 let following = false;
@@ -289,6 +301,7 @@ function turn(): void {
     hub.report('the hub', error);
   } finally {
     current = null;
+    noteWork();
   }
 }
 
@@ -534,6 +547,7 @@ export function beforeNative(call: string, wait: Wait): Context {
   const greenlet = requireGreenlet(call);
   prepare(greenlet, wait);
   greenlet._wait = wait;
+  if (observer !== null) observer.leave(greenlet, wait);
   return saveContext();
 }
 
@@ -542,6 +556,7 @@ export function afterNative(greenlet: Runnable, saved: Context): void {
   current = greenlet;
   greenlet._wait = null;
   restoreContext(saved);
+  if (observer !== null) observer.goOn(greenlet, false);
 }
 
 /** Throws the error that has ended the greenlet's call. */
@@ -566,10 +581,12 @@ export function park(call: string, wait: Wait, timeoutMs = -1, referenced = true
   const greenlet = requireGreenlet(call);
   prepare(greenlet, wait);
   greenlet._wait = wait;
+  if (observer !== null) observer.leave(greenlet, wait);
   const saved = saveContext();
   const cause = timeoutMs < 0 ? parkNatively() : parkNativelyFor(timeoutMs, referenced);
   current = greenlet;
   restoreContext(saved);
+  if (observer !== null) observer.goOn(greenlet, false);
   if (cause === undefined) return true;
   if (cause === Cause.Interrupted) throwInterruption(greenlet);
   greenlet._wait = null;
@@ -586,11 +603,31 @@ const yielding = plainWait('sleep(0)');
 export function yieldNow(call: string): void {
   const greenlet = requireGreenlet(call);
   prepare(greenlet, yielding);
+  if (observer !== null) observer.leave(greenlet, yielding);
   const saved = saveContext();
   yieldNatively();
   current = greenlet;
   restoreContext(saved);
+  if (observer !== null) observer.goOn(greenlet, true);
   if (greenlet._trouble !== null) faceTrouble(greenlet, yielding);
+}
+
+/** Lets `watching` observe all switches of greenlets; `null`: nobody. */
+export function observeSwitches(watching: SwitchObserver | null): void {
+  observer = watching;
+}
+
+/**
+ * Counts a wait that greenlets cannot end, such as for a promise: 1 when it begins, −1 when it is over. While there are
+ * some, a virtual clock takes its time.
+ */
+export function awaitOutside(change: 1 | -1): void {
+  outsideWaits += change;
+}
+
+/** Whether somebody waits for what greenlets cannot bring. */
+export function isAwaitingOutside(): boolean {
+  return outsideWaits > 0;
 }
 
 /** Makes a greenlet ready that is parked on `wait`. `false` if it is not, or not any more. */
@@ -725,15 +762,19 @@ export class Hub extends EventEmitter<HubEvents> {
   get threadpool(): ThreadPool {
     if (destroyed) throw new HubDestroyed();
     if (this.makeThreadPool === null) {
-      const advice = "getHub().threadpool needs an import of 'greenstack/threadpool' somewhere in the program";
+      const advice =
+        "getHub().threadpool needs an import of 'greenstack/threadpool' somewhere in the program";
       throw new GreenstackError('ERR_GREENSTACK_UNSUPPORTED', advice);
     }
     return (this.#threadpool ??= this.makeThreadPool());
   }
 
-  /** Milliseconds since the process started, as `performance.now()`. */
+  /**
+   * The time of this hub, in ms: what `sleep` and all timeouts count in. That of `performance.now()`, unless a `VirtualClock`
+   * of `greenstack/testing` has moved it. gevent: `loop.now`.
+   */
   now(): number {
-    return performance.now();
+    return now();
   }
 
   /**

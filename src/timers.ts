@@ -1,4 +1,4 @@
-/** Timers of the hub: which entry is in which slot of native code, and which timer need not be known there yet. */
+/** Time and timers of the hub: which entry is in which slot of native code, and which timer need not be known there yet. */
 import { native } from './binding.js';
 
 const { startTimer: startNatively, cancelTimer: cancelNatively } = native;
@@ -7,6 +7,42 @@ const { startTimer: startNatively, cancelTimer: cancelNatively } = native;
 export interface Expirable {
   /** Called in the hub when the time has come. */
   expire(): void;
+}
+
+/** Moves the time of the hub in place of the system's clock. */
+export interface TimeKeeper {
+  /** By how much it has moved it, in ms. */
+  readonly elapsed: number;
+  /** Called when greenlets have run or a timer was set. */
+  noteWork(): void;
+}
+
+/** Who moves the time; `null`: it is the system's. */
+let timeKeeper: TimeKeeper | null = null;
+/** What the hub's time is ahead of `performance.now()`, or of the time keeper. */
+let timeOffset = 0;
+
+/** The time of the hub, in ms. */
+export function now(): number {
+  return (timeKeeper === null ? performance.now() : timeKeeper.elapsed) + timeOffset;
+}
+
+/** Lets `keeper` move the time from now on; `null`: the system's clock again, from where the time is. */
+export function keepTime(keeper: TimeKeeper | null): void {
+  const before = now();
+  timeKeeper = keeper;
+  timeOffset = 0;
+  timeOffset = before - now();
+}
+
+/** Whether somebody moves the time. */
+export function isTimeKept(): boolean {
+  return timeKeeper !== null;
+}
+
+/** Tells who moves the time that greenlets have run or a timer was set. */
+export function noteWork(): void {
+  if (timeKeeper !== null) timeKeeper.noteWork();
 }
 
 /** Entries of pending timers by slot. */
@@ -61,20 +97,21 @@ export class HubTimer {
     this.key = startNatively(ms, slot, referenced);
     entries[slot] = this;
     this.slot = slot;
+    noteWork();
   }
 
   /** As {@link start}, in a greenlet, which is the one that it concerns. */
   startInGreenlet(ms: number, referenced: boolean): void {
     armTimer();
     this.ms = ms;
-    this.startedAt = performance.now();
+    this.startedAt = now();
     this.referenced = referenced;
     unarmed = this;
   }
 
   /** @internal */
   _arm(): void {
-    this.start(Math.max(0, this.ms - (performance.now() - this.startedAt)), this.referenced);
+    this.start(Math.max(0, this.ms - (now() - this.startedAt)), this.referenced);
   }
 
   /** Forgets it, if it is pending. */

@@ -1,8 +1,8 @@
 /** Between greenlets and promises: `waitFor` one way, `asyncify` the other. */
 import { Greenlet } from './greenlet.js';
-import { requireGreenlet, type Runnable, type Wait, wake } from './hub.js';
+import { awaitOutside, requireGreenlet, type Runnable, type Wait, wake } from './hub.js';
 import { checkFunction } from './checks.js';
-import { checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
+import { type CheckedLimits, checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
 
 /** A greenlet that is parked until a promise is settled. */
 class PromiseWait<T> implements Wait {
@@ -24,6 +24,16 @@ class PromiseWait<T> implements Wait {
     this.state = state;
     this.content = content;
     if (this.#waiting !== null) wake(this.#waiting, this);
+  }
+
+  /** Parks until it is settled. `false`: the limits' own time passed first. */
+  park(limits: CheckedLimits): boolean {
+    awaitOutside(1);
+    try {
+      return parkWithin('waitFor()', this, limits);
+    } finally {
+      awaitOutside(-1);
+    }
   }
 
   cancel(): void {
@@ -67,7 +77,7 @@ export function waitFor(source: unknown, limits?: Limits): unknown {
       controller === null ? source : (source as (signal: AbortSignal) => unknown)(controller.signal);
     if (!isThenable(promise)) return promise;
     const wait = new PromiseWait(greenlet, promise);
-    if (wait.state === 'pending' && (isImmediate(checked) || !parkWithin('waitFor()', wait, checked))) {
+    if (wait.state === 'pending' && (isImmediate(checked) || !wait.park(checked))) {
       wait.cancel();
       throw expired(checked);
     }

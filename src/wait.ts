@@ -4,6 +4,7 @@ import { types } from 'node:util';
 import { checkFlag, checkOptions } from './checks.js';
 import { checkGreenlet, checkKillError, Greenlet, type KillError, RawGreenlet } from './greenlet.js';
 import {
+  awaitOutside,
   currentRunnable,
   getHub,
   requireGreenlet,
@@ -50,6 +51,8 @@ export interface WaitOptions {
 
 interface Source {
   readonly object: WaitableLike;
+  /** Whether code outside of greenlets makes it ready. */
+  readonly isOutside: boolean;
   /** Begins to tell `notify`; returns how to stop. */
   subscribe(notify: () => void): () => void;
 }
@@ -64,6 +67,7 @@ function sourceOf(call: string, object: WaitableLike): Source {
   if (object instanceof RawGreenlet || object instanceof Greenlet) {
     return {
       object,
+      isOutside: false,
       subscribe(notify) {
         const link = { callback: null, notify };
         object._addLink(link);
@@ -74,6 +78,7 @@ function sourceOf(call: string, object: WaitableLike): Source {
   if (object instanceof AbortSignal) {
     return {
       object,
+      isOutside: true,
       subscribe(notify) {
         if (object.aborted) runCallback(notify);
         object.addEventListener('abort', notify, { once: true });
@@ -85,6 +90,7 @@ function sourceOf(call: string, object: WaitableLike): Source {
     if (isWaitable(object)) {
       return {
         object,
+        isOutside: false,
         subscribe(notify) {
           object.rawlink(notify);
           return () => object.unlink(notify);
@@ -94,6 +100,7 @@ function sourceOf(call: string, object: WaitableLike): Source {
     if (types.isPromise(object) || typeof (object as PromiseLike<unknown>).then === 'function') {
       return {
         object,
+        isOutside: true,
         subscribe(notify) {
           let wanted = true;
           const settle = (): void => {
@@ -127,12 +134,12 @@ class Remaining {
   readonly #deadline: number;
 
   constructor(private readonly limits: CheckedLimits) {
-    this.#deadline = performance.now() + limits.timeout;
+    this.#deadline = getHub().now() + limits.timeout;
   }
 
   get limitsNow(): CheckedLimits {
     if (this.limits.timeout <= 0) return this.limits;
-    return { ...this.limits, timeout: Math.max(0, this.#deadline - performance.now()) };
+    return { ...this.limits, timeout: Math.max(0, this.#deadline - getHub().now()) };
   }
 }
 
@@ -142,12 +149,14 @@ class Arrivals implements Wait {
   #taken = 0;
   readonly #missing = new Set<WaitableLike>();
   readonly #subscriptions: Array<() => void> = [];
+  readonly #isOutside: boolean;
   #waiting: Runnable | null = null;
 
   constructor(
     private readonly call: string,
     sources: Source[],
   ) {
+    this.#isOutside = sources.some(({ isOutside }) => isOutside);
     try {
       for (const source of sources) this.#subscribe(source);
     } catch (error) {
@@ -184,10 +193,12 @@ class Arrivals implements Wait {
       }
       this.#waiting = requireGreenlet(this.call);
       let woken: boolean;
+      if (this.#isOutside) awaitOutside(1);
       try {
         woken = parkWithin(this.call, this, limits);
       } finally {
         this.#waiting = null;
+        if (this.#isOutside) awaitOutside(-1);
       }
       // What became ready together with the end of the time has come in time.
       if (!woken && this.#taken === this.#arrived.length) return undefined;

@@ -1,5 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
-import { Timeout, run } from 'greenstack';
+import { run } from 'greenstack';
+import { VirtualClock } from 'greenstack/testing';
+import { current } from './greenlets.js';
 import { residue, settle } from './residue.js';
 
 /** A test that parks for ever fails after this many milliseconds, so that the others still run. */
@@ -14,12 +16,23 @@ export function hubTest(title: string, body: (t: ExecutionContext) => void): voi
   test.serial(title, async (t) => {
     const before = residue();
     await run(() => {
-      using _guard = Timeout.startNew(HANG_LIMIT, 'the test hung');
-      body(t);
+      const main = current();
+      // A timer of Node's: the body may have a virtual clock.
+      const guard = setTimeout(() => main.kill(new Error('the test hung'), { block: false }), HANG_LIMIT);
+      try {
+        body(t);
+      } finally {
+        clearTimeout(guard);
+      }
     });
     await settle();
     t.deepEqual(residue(), before, 'the test left something behind');
   });
+}
+
+/** `hubTest` under a clock whose time jumps: for what waits, where real time is not the subject. */
+export function virtualTest(title: string, body: (t: ExecutionContext, clock: VirtualClock) => void): void {
+  hubTest(title, (t) => VirtualClock.run((clock) => body(t, clock)));
 }
 
 /** `hubTest` where the running Node has what the test needs; elsewhere the test is listed as skipped. */

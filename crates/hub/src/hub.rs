@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::clock::{Clock, MonotonicClock};
+use crate::clock::{Clock, StoppableClock};
 use crate::dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 use crate::net::{Sockets, StackId};
 use crate::poller::{Event, Poller};
@@ -84,7 +84,8 @@ pub type Answer = Result<Vec<IpAddr>, DnsError>;
 
 /// The event loop of one thread.
 pub struct Hub {
-    clock: MonotonicClock,
+    /// The time of timers.
+    clock: StoppableClock,
     ready: VecDeque<Ready>,
     waiters: Vec<Waiter>,
     timers: Timers<Due>,
@@ -111,7 +112,7 @@ impl Hub {
     /// # Errors
     /// What making the poll descriptor returned.
     pub fn new() -> io::Result<Self> {
-        let clock = MonotonicClock::new();
+        let clock = StoppableClock::new();
         let poller = Poller::new()?;
         Ok(Self {
             ready: VecDeque::new(),
@@ -128,9 +129,10 @@ impl Hub {
         })
     }
 
-    /// Nanoseconds since the hub was made.
+    /// Nanoseconds since the hub was made: to measure how long something runs, also while the time of timers stands
+    /// still.
     pub fn now(&self) -> u64 {
-        self.clock.now()
+        self.clock.system_now()
     }
 
     /// The poller, whose descriptor another loop can watch.
@@ -244,9 +246,8 @@ impl Hub {
     }
 
     fn insert(&mut self, delay: Duration, due: Due) -> TimerKey {
-        let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
         self.referenced_timers += usize::from(due.referenced);
-        self.timers.insert(self.clock.now().saturating_add(delay), due)
+        self.timers.insert(self.clock.now().saturating_add(as_nanos(delay)), due)
     }
 
     /// Makes ready whatever is due.
@@ -267,10 +268,38 @@ impl Hub {
         }
     }
 
-    /// How long until a timer may be due; `None` without timers.
+    /// How long until a timer may be due; `None` without timers, or if time stands still.
     pub fn until_next_deadline(&self) -> Option<Duration> {
+        if self.clock.is_stopped() {
+            return None;
+        }
         let deadline = self.timers.next_deadline()?;
         Some(Duration::from_nanos(deadline.saturating_sub(self.clock.now())))
+    }
+
+    /// Stops the time of timers: from now on only [`jump`](Self::jump) moves it.
+    pub fn stop_time(&mut self) {
+        self.clock.stop();
+    }
+
+    /// Lets time run again. What is pending keeps the time that it had left.
+    pub fn resume_time(&mut self) {
+        self.clock.resume();
+    }
+
+    /// Moves time, which must have been stopped, to the next timer, and makes ready whatever is due then; but not past
+    /// `limit`, counted from the stop. Time stays where it is if somebody is ready. Returns how far it was moved since the
+    /// stop.
+    pub fn jump(&mut self, limit: Option<Duration>) -> Duration {
+        let limit = limit.map(as_nanos);
+        let start = self.clock.now() - self.clock.moved();
+        while self.ready.is_empty() && limit.is_none_or(|limit| self.clock.moved() < limit) {
+            let next = self.timers.next_deadline().map(|deadline| deadline.saturating_sub(start));
+            let Some(target) = next.into_iter().chain(limit).min() else { break };
+            self.clock.move_to(target);
+            self.run_due();
+        }
+        Duration::from_nanos(self.clock.moved())
     }
 
     /// How many timers are pending, deadlines of stacks included.
@@ -396,6 +425,10 @@ impl Hub {
     }
 }
 
+fn as_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -473,5 +506,83 @@ mod tests {
         assert!(!hub.cancel_timer(key));
         assert_eq!((hub.pending_timers(), hub.referenced_timers()), (0, 0));
         assert_eq!(hub.until_next_deadline(), None);
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn stopped_time_makes_nothing_due_and_jumps_to_one_timer_after_the_other() {
+        let mut hub = Hub::new().unwrap();
+        hub.stop_time();
+        hub.start_timer(2 * HOUR, 2, true);
+        hub.set_deadline(1, HOUR, true);
+        hub.run_due();
+        assert!(hub.is_idle());
+        assert_eq!(hub.until_next_deadline(), None);
+        assert_eq!(hub.jump(None), HOUR);
+        assert_eq!(drain(&mut hub), [Ready::Wake(1)]);
+        assert_eq!(hub.jump(None), 2 * HOUR);
+        assert_eq!(drain(&mut hub), [Ready::Call(2)]);
+        assert_eq!(hub.jump(None), 2 * HOUR);
+        assert_eq!((hub.pending_timers(), hub.is_idle()), (0, true));
+    }
+
+    #[test]
+    fn timers_of_the_same_time_are_due_together_in_the_order_of_being_set() {
+        let mut hub = Hub::new().unwrap();
+        hub.stop_time();
+        for slot in 0..100 {
+            hub.start_timer(HOUR, slot, false);
+        }
+        assert_eq!(hub.jump(None), HOUR);
+        assert_eq!(drain(&mut hub), (0..100).map(Ready::Call).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_jump_does_not_go_past_its_limit_but_what_is_due_there_is_due() {
+        let mut hub = Hub::new().unwrap();
+        hub.stop_time();
+        hub.start_timer(HOUR, 1, true);
+        let just_before = HOUR - Duration::from_nanos(1);
+        assert_eq!(hub.jump(Some(just_before)), just_before);
+        assert!(hub.is_idle());
+        assert_eq!(hub.jump(Some(Duration::ZERO)), just_before);
+        assert_eq!(hub.jump(Some(HOUR)), HOUR);
+        assert_eq!(drain(&mut hub), [Ready::Call(1)]);
+        assert_eq!(hub.jump(Some(2 * HOUR)), 2 * HOUR);
+    }
+
+    #[test]
+    fn time_stays_where_it_is_while_somebody_is_ready() {
+        let mut hub = Hub::new().unwrap();
+        hub.stop_time();
+        hub.start_timer(HOUR, 1, true);
+        hub.wake(3, Cause::Woken);
+        assert_eq!(hub.jump(Some(HOUR)), Duration::ZERO);
+        assert_eq!(drain(&mut hub), [Ready::Wake(3)]);
+    }
+
+    #[test]
+    fn a_cancelled_timer_is_jumped_over() {
+        let mut hub = Hub::new().unwrap();
+        hub.stop_time();
+        let key = hub.start_timer(HOUR, 1, true);
+        hub.start_timer(2 * HOUR, 2, true);
+        hub.cancel_timer(key);
+        assert_eq!(hub.jump(None), 2 * HOUR);
+        assert_eq!(drain(&mut hub), [Ready::Call(2)]);
+    }
+
+    #[test]
+    fn resumed_time_leaves_pending_timers_the_time_they_had_left() {
+        let mut hub = Hub::new().unwrap();
+        hub.start_timer(2 * HOUR, 1, true);
+        hub.stop_time();
+        assert_eq!(hub.jump(Some(HOUR)), HOUR);
+        hub.resume_time();
+        let left = hub.until_next_deadline().unwrap();
+        assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
+        hub.run_due();
+        assert!(hub.is_idle());
     }
 }

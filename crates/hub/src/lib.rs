@@ -14,7 +14,7 @@ mod poller;
 mod slab;
 mod timers;
 
-pub use clock::{Clock, MonotonicClock};
+pub use clock::{Clock, MonotonicClock, StoppableClock};
 pub use dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 pub use error::ParkError;
 pub use hub::{Answer, Cause, Hub, Ready, ResolverId};

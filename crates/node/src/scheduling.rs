@@ -11,6 +11,7 @@ use napi_sys::napi_value;
 use crate::call::{Arguments, Returned, UNDEFINED, check};
 use crate::core::{Core, SharedWord};
 use crate::turn::as_nanos;
+use crate::uv::Uv;
 
 /// Yields without company before the turn looks at libuv, a power of two.
 const LONE_YIELDS_PER_CHECK: u32 = 16;
@@ -154,6 +155,49 @@ pub(crate) fn cancel_timer(core: &'static Core, arguments: Arguments) -> Returne
     let cancelled = core.hub().cancel_timer(key);
     core.note_work();
     core.bool_value(cancelled)
+}
+
+pub(crate) fn stop_time(core: &'static Core, _: Arguments) -> Returned {
+    core.hub().stop_time();
+    core.note_work();
+    Ok(UNDEFINED)
+}
+
+pub(crate) fn resume_time(core: &'static Core, _: Arguments) -> Returned {
+    core.hub().resume_time();
+    core.note_work();
+    Ok(UNDEFINED)
+}
+
+/// `jump(limit)`: returns how far time was moved since it was stopped.
+pub(crate) fn jump(core: &'static Core, arguments: Arguments) -> Returned {
+    let limit = arguments.double(0)?;
+    let moved = core.hub().jump(limit.is_finite().then(|| milliseconds(limit)));
+    core.note_work();
+    core.double_value(as_nanos(moved) as f64 / 1e6)
+}
+
+/// `outlook()`: what may happen next, as bits; `Outlook` in `src/binding.ts` has the same list.
+pub(crate) fn outlook(core: &'static Core, _: Arguments) -> Returned {
+    const READY: i32 = 1;
+    const TIMERS: i32 = 2;
+    const REFERENCED: i32 = 4;
+    const AWAITED: i32 = 8;
+    const REQUESTS: i32 = 16;
+    let mut hub = core.hub();
+    hub.run_due();
+    let has_requests = hub.pending_lookups() > 0 || core.uv.get().is_some_and(Uv::has_requests);
+    let is_awaited = hub.sockets.waiting() > 0 || core.kept_alive.get() > 0;
+    let facts = [
+        (!hub.is_idle(), READY),
+        (hub.pending_timers() > 0, TIMERS),
+        (hub.referenced_timers() > 0, REFERENCED),
+        (is_awaited, AWAITED),
+        (has_requests, REQUESTS),
+    ];
+    drop(hub);
+    core.note_work();
+    core.int_value(facts.iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum())
 }
 
 pub(crate) fn turn(core: &'static Core, _: Arguments) -> Returned {

@@ -5,7 +5,7 @@
 //! Each is referenced only while it can wake somebody, so the process ends by itself.
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::time::Duration;
@@ -59,8 +59,18 @@ enum HandleKind {
 
 const UV_READABLE: c_int = 1;
 
+/// The first fields of `uv_loop_t`, which uv.h shows and libuv 1 does not change.
+#[repr(C)]
+struct LoopHead {
+    data: *mut c_void,
+    active_handles: c_uint,
+    handle_queue: [*mut c_void; 2],
+    active_requests: c_uint,
+}
+
 /// The handles of one hub, and what they are set to.
 pub(crate) struct Uv {
+    event_loop: *mut uv_loop_s,
     idle: *mut Handle,
     poll: *mut Handle,
     timer: *mut Handle,
@@ -95,6 +105,7 @@ impl Uv {
             let data = ptr::from_ref(core).cast_mut().cast();
             check(napi_sys::napi_add_env_cleanup_hook(core.env, Some(clean_up), data))?;
             Ok(Self {
+                event_loop,
                 idle,
                 poll,
                 timer,
@@ -105,6 +116,12 @@ impl Uv {
                 pumping: Cell::new(false),
             })
         }
+    }
+
+    /// Whether libuv works on something that ends by itself: files, names, connections, jobs of its thread pool.
+    pub(crate) fn has_requests(&self) -> bool {
+        // SAFETY: (protocol) the loop lives as long as the environment, and only this thread uses it.
+        unsafe { (*self.event_loop.cast::<LoopHead>()).active_requests > 0 }
     }
 
     /// Sets the handles to what the hub waits for now.
