@@ -16,6 +16,7 @@ import {
 import { checkMilliseconds } from './checks.js';
 import { type CheckedLimits, checkLimits, type LimitOptions, type Limits, withinLimits } from './limits.js';
 import { errnoOf, type ErrorAddress, type SystemError, systemError } from './system-error.js';
+import { now } from './timers.js';
 
 /** Where to connect to: a port of this host, `{ host, port }` or `'host:port'` (`'[ipv6]:port'`). */
 export type Address = number | string | { host?: string; port: number };
@@ -352,9 +353,8 @@ export function createConnection(address: Address, options: ConnectOptions = {})
     throw new TypeError(`${call}: resolver must be a Resolver, got ${typeof resolver}`);
   const local = localAddress === undefined ? { host: '', port: 0 } : checkLocal(call, localAddress);
   requireGreenlet(call);
-  const deadline = limits.timeout < 0 ? Infinity : performance.now() + limits.timeout;
-  const left = (): number =>
-    limits.timeout <= 0 ? limits.timeout : Math.max(0, deadline - performance.now());
+  const deadline = limits.timeout < 0 ? Infinity : now() + limits.timeout;
+  const left = (): number => (limits.timeout <= 0 ? limits.timeout : Math.max(0, deadline - now()));
   return withinLimits(call, limits, () => {
     const addresses = resolve(resolver, host, port, family, limits, left);
     const errors: Error[] = [];

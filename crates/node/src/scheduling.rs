@@ -184,12 +184,13 @@ pub(crate) fn outlook(core: &'static Core, _: Arguments) -> Returned {
     const REFERENCED: i32 = 4;
     const AWAITED: i32 = 8;
     const REQUESTS: i32 = 16;
-    let mut hub = core.hub();
-    hub.run_due();
+    core.hub().run_due();
+    let is_ready = core.has_work();
+    let hub = core.hub();
     let has_requests = hub.pending_lookups() > 0 || core.uv.get().is_some_and(Uv::has_requests);
     let is_awaited = hub.sockets.waiting() > 0 || core.kept_alive.get() > 0;
     let facts = [
-        (!hub.is_idle(), READY),
+        (is_ready, READY),
         (hub.pending_timers() > 0, TIMERS),
         (hub.referenced_timers() > 0, REFERENCED),
         (is_awaited, AWAITED),
