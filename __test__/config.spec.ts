@@ -13,6 +13,11 @@ for (const [name, value, error] of [
   ['resolverNameservers', '127.0.0.1', TypeError],
   ['resolverTimeout', 0, RangeError],
   ['resolverTries', 0, RangeError],
+  ['threadpoolSize', '4', TypeError],
+  ['threadpoolSize', 0, RangeError],
+  ['threadpoolSize', 1.5, RangeError],
+  ['threadpoolIdleTimeout', NaN, TypeError],
+  ['threadpoolIdleTimeout', -1, RangeError],
 ] as const) {
   test(`config.${name} refuses ${JSON.stringify(value)}`, (t) => {
     const before = config[name];

@@ -119,6 +119,18 @@ test('process-wide-timeout: ends whatever the main greenlet is doing', async (t)
   t.is(stdout, 'sleeping\nnot done after 1 ms\n');
 });
 
+// thread-pool
+
+test('thread-pool: runs four jobs on three threads, in two rounds', async (t) => {
+  const { code, stdout, stderr } = await example('thread-pool', ['50']);
+  t.is(code, 0);
+  t.is(stderr, '');
+  const [, elapsed] = /^4 jobs of 50 ms on 3 threads: (\d+) ms$/m.exec(stdout) ?? [];
+  t.true(Number(elapsed) >= 100);
+  t.true(stdout.startsWith('job 1 has begun\njob 2 has begun\njob 3 has begun\njob 4 has begun\n'));
+  t.true(stdout.endsWith('greenlets ran meanwhile\n'));
+});
+
 // All of them
 
 test('an example has at most 60 lines', (t) => {
@@ -126,7 +138,7 @@ test('an example has at most 60 lines', (t) => {
   const long = examples.filter(
     (name) => readFileSync(join(SOURCES, name), 'utf8').split('\n').length - 1 > 60,
   );
-  t.is(examples.length, 4);
+  t.is(examples.length, 5);
   t.deepEqual(long, []);
 });
 

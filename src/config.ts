@@ -1,4 +1,5 @@
 /** Settings. Each can also be given by an environment variable, which is read once, at load. */
+import { availableParallelism } from 'node:os';
 
 const KIB = 1024;
 /** What native code needs below V8's own limit; `NATIVE_RESERVE` in crates/v8-stacks. */
@@ -54,6 +55,9 @@ function addresses(name: string, value: unknown): readonly string[] {
 /** Checks a stack size in bytes. */
 export const checkStackSize = wholeWithin(MIN_STACK_SIZE, MAX_STACK_SIZE, 'bytes');
 
+/** Checks how many worker threads a pool may have. */
+export const checkThreads = wholeWithin(1, 1024, 'threads');
+
 /** Room for what V8 lets the main stack recurse: 984 KiB, or what `--stack-size` says. */
 function defaultStackSize(): number {
   const option = process.execArgv
@@ -82,6 +86,18 @@ const settings = {
   resolverTimeout: { variable: 'RESOLVER_TIMEOUT', value: 5000, check: numberWithin(1, 3_600_000, 'ms') },
   /** How often the default resolver asks. */
   resolverTries: { variable: 'RESOLVER_TRIES', value: 2, check: wholeWithin(1, 100, 'tries') },
+  /** The most worker threads of a thread pool that is not told. */
+  threadpoolSize: {
+    variable: 'THREADPOOL_SIZE',
+    value: Math.max(4, availableParallelism()),
+    check: checkThreads,
+  },
+  /** How long, in ms, worker threads of a thread pool stay without work. */
+  threadpoolIdleTimeout: {
+    variable: 'THREADPOOL_IDLE_TIMEOUT',
+    value: 5000,
+    check: numberWithin(0, 3_600_000, 'ms'),
+  },
 } satisfies Record<string, Setting<number> | Setting<boolean> | Setting<readonly string[]>>;
 
 /** All settings by name. */
