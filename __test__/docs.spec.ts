@@ -95,7 +95,9 @@ test('every setting is described', (t) => {
 test('every code of an error is described', (t) => {
   const text = readFileSync(join(ROOT, 'docs/guide/errors.md'), 'utf8');
   const sources = ['src', 'crates/node/src'].flatMap((folder) =>
-    readdirSync(join(ROOT, folder)).map((name) => readFileSync(join(ROOT, folder, name), 'utf8')),
+    readdirSync(join(ROOT, folder), { encoding: 'utf8', recursive: true })
+      .filter((name) => /\.(ts|rs)$/.test(name))
+      .map((name) => readFileSync(join(ROOT, folder, name), 'utf8')),
   );
   const codes = new Set(sources.join().match(/ERR_GREENSTACK_[A-Z_]*[A-Z]/g));
   t.deepEqual(

@@ -34,6 +34,16 @@ export const enum Outlook {
   Requests = 16,
 }
 
+/** What a hub was doing when it was woken from another thread. */
+export const enum Called {
+  /** Nothing: it is no more. */
+  Ended = 0,
+  /** It has something else to do, and may take its time. */
+  Working = 1,
+  /** It waited. */
+  Resting = 2,
+}
+
 /** Positions in {@link shared}; `SharedWord` in crates/node has the same list. */
 export const enum Shared {
   /** Greenlets spawned since native code last looked at its ready queue. */
@@ -142,6 +152,15 @@ interface Native {
   removeResolver(id: number): void;
   /** Addresses, `'CODE message'`, or an {@link Outcome}. */
   lookup(resolver: number, host: string, family: 0 | 4 | 6, timeout: number): string[] | string | number;
+  /** Lets other hubs of the process wake this one. `list` tells hubs of this copy of the native module from others. */
+  joinHubs(): [number: number, list: number];
+  /** Wakes a hub from any thread. Until the hub has answered, more calls change nothing. */
+  wakeHub(number: number): Called;
+  isHubAlive(number: number): boolean;
+  /** From now on this hub can be woken anew. Returns a count that changes when hubs end: then all others are woken. */
+  answerWake(): number;
+  /** Lets other threads have the processor for a moment. */
+  giveWay(): void;
 }
 
 const SUPPORTED = 'Node 20, 22, 24 and 26 on linux-x64 (glibc)';

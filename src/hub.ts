@@ -89,8 +89,18 @@ class Trouble {
   survivedKill: Interruption | null = null;
 }
 
+/**
+ * A field of objects that belong to the hub of their thread. To pass an object to another thread is to clone it, and that
+ * fails at this function, with an error that shows it.
+ */
+export const ofThisThread = {
+  'objects of greenstack belong to one thread; greenstack/shared has forms for several'() {},
+}['objects of greenstack belong to one thread; greenstack/shared has forms for several'];
+
 /** Whatever runs on a stack and can park there: greenlets and raw greenlets. */
 export abstract class Runnable {
+  /** First of all, so that it is what cloning fails at. @internal */
+  readonly _thread = ofThisThread;
   /** The number of the stack it runs on; −1 while it has none. @internal */
   _stackId = -1;
   /** The async context it starts with. @internal */
@@ -474,8 +484,18 @@ function expireEntry(entry: Expirable): void {
   entry.expire();
 }
 
+/** The slot of what is called when another thread has woken the hub; `WOKEN_SLOT` in crates/hub. */
+const WOKEN_SLOT = 0x7fff_fffe;
+
+let foreignWake: Expirable | null = null;
+
+/** Sets what is called in the hub when another thread has woken it. */
+export function onForeignWake(entry: Expirable): void {
+  foreignWake = entry;
+}
+
 function fireTimer(slot: number): void {
-  const entry = takeExpired(slot);
+  const entry = slot === WOKEN_SLOT ? foreignWake : takeExpired(slot);
   if (entry !== null) runInHub(expireEntry, [entry]);
 }
 

@@ -1,6 +1,6 @@
 /** Who waits for an event, lock or queue, first in, first out: parked greenlets and callbacks of `rawlink` alike. */
 import { checkFunction } from './checks.js';
-import { enqueue, requireGreenlet, runInHub, type Runnable, type Wait, wake } from './hub.js';
+import { enqueue, ofThisThread, requireGreenlet, runInHub, type Runnable, type Wait, wake } from './hub.js';
 import { type CheckedLimits, parkWithin } from './limits.js';
 
 /**
@@ -157,6 +157,8 @@ export class WaitQueue {
 
 /** What `wait` and `iwait` can wait for: a base for primitives with one order of waiting. */
 export abstract class Linkable {
+  /** @internal */
+  readonly _thread = ofThisThread;
   /** @internal */
   readonly _waiting = new WaitQueue();
 

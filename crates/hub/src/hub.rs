@@ -14,6 +14,7 @@ use crate::dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 use crate::net::{Sockets, StackId};
 use crate::poller::{Event, Poller};
 use crate::timers::{TimerKey, Timers};
+use crate::wakers::{HubNumber, Membership};
 
 /// An entry of the ready queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub enum Ready {
     /// Call what the timer of this slot is for.
     Call(u32),
 }
+
+/// The slot of [`Ready::Call`] when another thread has woken the hub; `src/hub.ts` has the same. No timer gets so far.
+pub const WOKEN_SLOT: u32 = 0x7fff_fffe;
 
 /// Why a parked stack is entered again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +101,10 @@ pub struct Hub {
     resolvers: Vec<Option<Resolver>>,
     lookups: HashMap<u64, Lookup>,
     next_lookup: u64,
+    /// Present since other hubs of the process may wake this one.
+    membership: Option<Membership>,
+    /// Whether it has been noticed that one did, and not yet been answered.
+    woken: bool,
 }
 
 #[derive(Debug)]
@@ -125,6 +133,8 @@ impl Hub {
             resolvers: Vec::new(),
             lookups: HashMap::new(),
             next_lookup: 0,
+            membership: None,
+            woken: false,
             clock,
         })
     }
@@ -250,8 +260,9 @@ impl Hub {
         self.timers.insert(self.clock.now().saturating_add(as_nanos(delay)), due)
     }
 
-    /// Makes ready whatever is due.
+    /// Makes ready whatever is due, and what another thread has woken the hub for.
     pub fn run_due(&mut self) {
+        self.notice_wake();
         if self.timers.is_empty() {
             return;
         }
@@ -344,8 +355,40 @@ impl Hub {
         })?;
         if woken {
             self.take_answers();
+            self.notice_wake();
         }
         Ok(())
+    }
+
+    // ---- other hubs
+
+    /// Lets other hubs of the process wake this one from now on. Returns its number.
+    pub fn join_hubs(&mut self) -> HubNumber {
+        self.membership.get_or_insert_with(|| Membership::new(self.poller.waker())).number()
+    }
+
+    /// Notes that what follows the [`Ready::Call`] of [`WOKEN_SLOT`] has begun: the hub can be woken anew.
+    pub fn answer_wake(&mut self) {
+        self.woken = false;
+        if let Some(membership) = &self.membership {
+            membership.answer();
+        }
+    }
+
+    /// Tells other hubs whether this one waits, so that it comes soon if it is woken.
+    pub fn set_resting(&self, resting: bool) {
+        if let Some(membership) = &self.membership {
+            membership.set_resting(resting);
+        }
+    }
+
+    fn notice_wake(&mut self) {
+        let Some(membership) = &self.membership else { return };
+        membership.set_resting(false);
+        if !self.woken && membership.is_woken() {
+            self.woken = true;
+            self.ready.push_back(Ready::Call(WOKEN_SLOT));
+        }
     }
 
     // ---- names
@@ -432,6 +475,7 @@ fn as_nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wakers::{Called, wake_hub};
 
     fn drain(hub: &mut Hub) -> Vec<Ready> {
         std::iter::from_fn(|| hub.pop()).collect()
@@ -584,5 +628,29 @@ mod tests {
         assert!(left <= HOUR && left > HOUR / 2, "{left:?}");
         hub.run_due();
         assert!(hub.is_idle());
+    }
+
+    #[test]
+    fn a_hub_woken_by_another_thread_is_called_once_until_it_answers() {
+        let mut hub = Hub::new().unwrap();
+        let number = hub.join_hubs();
+        assert_eq!(hub.join_hubs(), number);
+        let wake = || std::thread::spawn(move || wake_hub(number)).join().unwrap();
+        wake();
+        wake();
+        hub.poll(Some(Duration::ZERO)).unwrap();
+        hub.run_due();
+        assert_eq!(drain(&mut hub), [Ready::Call(WOKEN_SLOT)]);
+        wake();
+        hub.run_due();
+        assert!(hub.is_idle());
+        hub.answer_wake();
+        hub.set_resting(true);
+        assert_eq!(wake(), Called::Resting);
+        hub.run_due();
+        assert_eq!(drain(&mut hub), [Ready::Call(WOKEN_SLOT)]);
+        assert_eq!(wake(), Called::Working);
+        drop(hub);
+        assert_eq!(wake(), Called::Ended);
     }
 }

@@ -13,11 +13,13 @@ mod net;
 mod poller;
 mod slab;
 mod timers;
+mod wakers;
 
 pub use clock::{Clock, MonotonicClock, StoppableClock};
 pub use dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 pub use error::ParkError;
-pub use hub::{Answer, Cause, Hub, Ready, ResolverId};
+pub use hub::{Answer, Cause, Hub, Ready, ResolverId, WOKEN_SLOT};
 pub use net::{SocketKey, Sockets, StackId};
 pub use poller::{Event, Poller, Readiness, Waker};
 pub use timers::{TimerKey, Timers};
+pub use wakers::{Called, HubNumber, Membership, hubs_ended, is_alive, list_address, wake_hub};

@@ -17,7 +17,7 @@ use crate::park::Inspection;
 use crate::runner::{Runner, Runners};
 use crate::turn::Pace;
 use crate::uv::Uv;
-use crate::{dns, park, scheduling, socket};
+use crate::{dns, park, scheduling, shared, socket};
 
 /// Everything native that belongs to one isolate. Leaked: parked stacks refer to it to the end.
 pub(crate) struct Core {
@@ -370,6 +370,11 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "addResolver"(6) => dns::add_resolver,
     "removeResolver"(1) => dns::remove_resolver,
     "lookup"(4) => dns::lookup,
+    "joinHubs"(0) => shared::join_hubs,
+    "wakeHub"(1) => shared::wake_hub,
+    "isHubAlive"(1) => shared::is_hub_alive,
+    "answerWake"(0) => shared::answer_wake,
+    "giveWay"(0) => shared::give_way,
 ];
 
 /// Makes the `Core` of the current isolate and exports its functions.

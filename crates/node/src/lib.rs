@@ -13,6 +13,7 @@ mod error;
 mod park;
 mod runner;
 mod scheduling;
+mod shared;
 mod socket;
 mod turn;
 mod uv;

@@ -131,6 +131,7 @@ impl Uv {
         }
         let busy = core.has_work();
         let hub = core.hub();
+        hub.set_resting(!busy);
         if busy != self.idle_active.replace(busy) {
             // SAFETY: (local) initialised by `new` and not closed: calls are refused after `clean_up`.
             unsafe {
