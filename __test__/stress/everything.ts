@@ -1,7 +1,8 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
  * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, zlib, threads of libuv's pool,
- * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, with many greenlets parked meanwhile.
+ * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
+ * many greenlets parked meanwhile.
  *
  * Argument: how many rounds. Prints `<rounds> rounds, <wrong> wrong`; exits with 1 if anything was wrong.
  */
@@ -25,6 +26,7 @@ import {
   waitFor,
 } from 'greenstack';
 import { createConnection } from 'greenstack/socket';
+import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
 const WORKERS = 40;
@@ -184,6 +186,8 @@ const tasks: Record<string, Task> = {
   },
 };
 
+for (const [name, check] of Object.entries(checks)) tasks[name] = (id) => expect(name, check(id));
+
 // Without a JIT there is no WebAssembly, and without that no fetch.
 const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);
 let next = 0;
@@ -222,6 +226,7 @@ run(() => {
     'nobody lost',
     parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)),
   );
+  closeAll();
   http.close();
   http.closeAllConnections();
   echo.close();
