@@ -177,6 +177,11 @@ impl Hub {
         self.ready.front().copied()
     }
 
+    /// The entry that comes after `index` others.
+    pub fn nth(&self, index: usize) -> Option<Ready> {
+        self.ready.get(index).copied()
+    }
+
     /// Takes the entry that has been ready longest.
     pub fn pop(&mut self) -> Option<Ready> {
         let entry = self.ready.pop_front()?;

@@ -36,6 +36,8 @@ impl Core {
     }
 
     fn leave(&self, runner: &Runner) {
+        let frame = 0u8;
+        runner.frames.set(&raw const frame as usize);
         // SAFETY: (protocol) we run on this runner's stack: it is the current one, and `enter` makes V8 depart from it
         // and arrive at it again. The context's handle lives in the handle scope of the native call that parks.
         unsafe {

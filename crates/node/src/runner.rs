@@ -22,6 +22,8 @@ pub(crate) struct Runner {
     /// `None` while it is running. Boxed, because it is taken out and put back at every switch.
     pub(crate) coroutine: Cell<Option<Box<Coroutine>>>,
     pub(crate) suspender: Cell<Suspender>,
+    /// Where the frames of whoever is parked begin.
+    pub(crate) frames: Cell<usize>,
     /// What V8 needs to arrive here again, once it has been left.
     pub(crate) departure: RefCell<Departure>,
     /// Whether it has been entered: only then there is something to look at.
@@ -41,6 +43,10 @@ pub(crate) struct Runners {
 impl Runners {
     pub(crate) fn get(&self, id: u32) -> Option<Rc<Runner>> {
         self.slots.get(id as usize)?.clone()
+    }
+
+    pub(crate) fn peek(&self, id: u32) -> Option<&Runner> {
+        self.slots.get(id as usize)?.as_deref()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -88,6 +94,7 @@ impl Core {
             thread_id: Cell::new(stack.tag()),
             coroutine: Cell::new(None),
             suspender: Cell::new(Suspender::none()),
+            frames: Cell::new(0),
             departure: RefCell::default(),
             has_begun: Cell::new(false),
             inspected: Cell::new(false),
