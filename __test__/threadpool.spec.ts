@@ -15,6 +15,7 @@ import {
   getHub,
   idle,
   joinAll,
+  sleep,
   spawn,
 } from 'greenstack';
 import { Cancelled } from 'greenstack/event';
@@ -1106,6 +1107,85 @@ hubTest('a thread with parked greenlets can be ended', (t) => {
   result.cancel();
   t.is(pool.apply(square, [2]), 4);
 });
+
+// All at once
+
+hubTest('whatever happens to jobs, each wait ends, with the result or an error, and nothing is left', (t) => {
+  const pool = new ThreadPool(3, { idleTimeout: 20 });
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  t.log(`seed ${seed}`);
+  const random = randomNumbers(seed);
+  const work = (ms: number, value: number): number => {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+    if (value % 7 === 0) throw new RangeError('seven');
+    return value * 2;
+  };
+  const double = (value: number): number => value * 2;
+  const expected = [GreenletExit, Timeout, Cancelled, JobAborted, RangeError];
+  const use = (kind: number, value: number): number => {
+    switch (kind) {
+      case 0:
+        return pool.apply(work, [random(4), value]);
+      case 1:
+        return pool.apply(work, [random(4), value], { timeout: random(8), abort: random(2) === 0 });
+      case 2:
+        return pool.spawn(work, random(4), value).get();
+      case 3: {
+        const result = pool.submit(work, random(4), value);
+        sleep(random(3));
+        if (random(2) === 0) result.cancel();
+        return result.get();
+      }
+      case 4:
+        return pool.map(double, [value, value, value])[2]!;
+      case 5: {
+        for (const result of pool.imap(double, [value, value, value], { maxSize: 1 + random(3) })) {
+          if (random(10) === 0) return result;
+        }
+        return value * 2;
+      }
+      default:
+        pool.waitAvailable(random(5));
+        if (random(20) === 0) pool.kill({ block: random(2) === 0 });
+        if (random(10) === 0) pool.maxSize = 1 + random(4);
+        return value * 2;
+    }
+  };
+  const wrong: unknown[] = [];
+  const greenlets: Array<Greenlet<void>> = [];
+  // Errors of jobs that were left running.
+  reported(() => {
+    for (let index = 0; index < 200; index++) {
+      const [kind, value] = [random(7), random(100)];
+      const greenlet = spawn(() => {
+        try {
+          const result = use(kind, value);
+          if (result !== value * 2) wrong.push(result);
+        } catch (error) {
+          if (!expected.some((errorClass) => error instanceof errorClass)) wrong.push(error);
+        }
+      });
+      greenlets.push(greenlet);
+      if (random(6) === 0) sleep(random(3));
+      if (random(10) === 0) greenlets[random(greenlets.length)]!.kill(undefined, { block: false });
+    }
+    joinAll(greenlets);
+    t.true(pool.join());
+  });
+  t.deepEqual(wrong, []);
+  t.is(pool.count, 0);
+  t.is(pool.apply(square, [3]), 9);
+  pool.kill();
+});
+
+/** Numbers below what is asked for, the same for the same seed. */
+function randomNumbers(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return Math.floor((state / 2 ** 31) * below);
+  };
+}
 
 // Where it may be used
 
