@@ -256,6 +256,33 @@ hubTest('a Timeout with an error of its own as the limit of wait() throws that',
   t.is(event.linkCount, 0);
 });
 
+hubTest('a Timeout with an error of its own throws that also where no waiting is allowed', (t) => {
+  const error = new Error('too late');
+  for (const limits of [new Timeout(0, error), { timeout: new Timeout(1000, error), block: false }]) {
+    for (const call of [
+      () => new Event().wait(limits),
+      () => new AsyncResult().wait(limits),
+      () => new AsyncResult().get(limits),
+    ])
+      t.is(thrownBy(call), error);
+  }
+  t.false(new Event().wait(new Timeout(0)));
+  t.is(new AsyncResult().wait(new Timeout(0)), undefined);
+});
+
+hubTest('an aborted signal ends a wait() that was called within a shield', (t) => {
+  const event = new Event();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const reason = new Error('never mind');
+  const waiter = spawn(() => shield(() => thrownBy(() => event.wait({ signal }))));
+  idle();
+  controller.abort(reason);
+  idle();
+  t.is(waiter.value, reason);
+  t.is(event.linkCount, 0);
+});
+
 hubTest('an outer Timeout goes through wait(), and leaves nothing', (t) => {
   const event = new Event();
   using timeout = Timeout.startNew(1);

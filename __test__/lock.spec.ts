@@ -8,6 +8,7 @@ import {
   GreenstackError,
   idle,
   joinAll,
+  shield,
   sleep,
   spawn,
   Timeout,
@@ -27,6 +28,7 @@ import { inspect } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { burn, Gate, parkForLong, thrownBy } from './support/greenlets.js';
 import { hubTest, virtualTest } from './support/hub-test.js';
+import { runProgram } from './support/program.js';
 
 function switches(): number {
   return getHub().stats().switches;
@@ -207,6 +209,47 @@ for (const [name, Kind] of Object.entries(KINDS)) {
     );
     gate.open();
     holder.join();
+    t.false(lock.locked);
+  });
+
+  hubTest(`${name}: a Timeout with an error of its own throws that also where no waiting is allowed`, (t) => {
+    const lock = new Kind();
+    const gate = new Gate();
+    const holder = holderOf(lock, gate);
+    const error = new Error('too late');
+    const limits = [new Timeout(0, error), { timeout: new Timeout(1000, error), block: false }];
+    for (const limit of limits) {
+      t.is(
+        thrownBy(() => lock.acquire(limit)),
+        error,
+      );
+      if (lock instanceof Semaphore)
+        t.is(
+          thrownBy(() => lock.wait(limit)),
+          error,
+        );
+    }
+    t.false(lock.acquire(new Timeout(0)));
+    gate.open();
+    holder.join();
+    t.true(lock.acquire(new Timeout(0, error)));
+    lock.release();
+  });
+
+  hubTest(`${name}: an aborted signal ends an acquire() that was called within a shield`, (t) => {
+    const lock = new Kind();
+    const gate = new Gate();
+    const holder = holderOf(lock, gate);
+    const controller = new AbortController();
+    const reason = new Error('never mind');
+    const waiter = spawn(() => thrownBy(() => shield(() => lock.acquire({ signal: controller.signal }))));
+    idle();
+    controller.abort(reason);
+    idle();
+    t.is(lock.linkCount, 0);
+    t.is(waiter.value, reason);
+    gate.open();
+    joinAll([holder, waiter]);
     t.false(lock.locked);
   });
 
@@ -489,10 +532,14 @@ for (const [name, Kind] of Object.entries(KINDS)) {
     const lock = new Kind();
     t.throws(() => lock.with(5 as never), {
       instanceOf: TypeError,
-      message: 'with() expects a function, got number',
+      message: `${name}.with() expects a function, got number`,
     });
-    t.throws(() => lock.with(() => {}, 'soon' as never), { instanceOf: TypeError, message: /^with\(\)/ });
-    t.throws(() => lock.hold('soon' as never), { instanceOf: TypeError, message: /^hold\(\)/ });
+    const expected = `${name}.hold() expects a timeout in milliseconds, a Timeout or { timeout, block, signal }, got string soon`;
+    t.throws(() => lock.hold('soon' as never), { instanceOf: TypeError, message: expected });
+    t.throws(() => lock.with(() => {}, 'soon' as never), {
+      instanceOf: TypeError,
+      message: expected.replace('hold', 'with'),
+    });
     t.false(lock.locked);
   });
 
@@ -915,6 +962,33 @@ function thrownNothing(body: () => void): boolean {
   return true;
 }
 
+test.serial('a deadlock in a condition is thrown as it is, and nobody is robbed of the lock', async (t) => {
+  const { code, stdout } = await runProgram('lost-lock.js');
+  t.deepEqual(stdout.trimEnd().split('\n'), [
+    'RLock: LoopExit, kept true, free true',
+    'released too often: GreenstackError',
+    'Lock: LoopExit, kept true, free true',
+    'released too often: RangeError',
+    'Semaphore: LoopExit, kept true, free true',
+  ]);
+  t.is(code, 0);
+});
+
+hubTest('a condition needs a lock for one at a time', (t) => {
+  for (const lock of [new Semaphore(2), new BoundedSemaphore(3)]) {
+    t.throws(() => new Condition(lock), {
+      instanceOf: RangeError,
+      message: `new Condition() expects a lock for one at a time, got ${String(lock)}`,
+    });
+  }
+  const bounded = new BoundedSemaphore(2);
+  bounded.acquire();
+  t.throws(() => new Condition(bounded), { instanceOf: RangeError });
+  const held = new Semaphore(1);
+  held.acquire();
+  t.notThrows(() => new Condition(held));
+});
+
 hubTest('a condition makes an RLock of its own', (t) => {
   const condition = new Condition();
   condition.acquire();
@@ -1088,6 +1162,74 @@ hubTest('an aborted signal ends wait() with its reason, with the lock held', (t)
   t.is(inspect(condition), '<Condition of <RLock free>>');
 });
 
+virtualTest('a pending Timeout that is due when wait() or waitFor() is called is its own limit', (t) => {
+  const lock = new RLock();
+  const condition = new Condition(lock);
+  for (const call of [
+    (limit: Timeout) => condition.wait(limit),
+    (limit: Timeout) => condition.waitFor(() => false, limit),
+  ]) {
+    lock.acquire();
+    const timeout = Timeout.startNew(1);
+    shield(() => sleep(2));
+    t.false(call(timeout));
+    t.is(lock.release(), 0);
+  }
+  const error = new Error('too late');
+  lock.acquire();
+  const timeout = Timeout.startNew(1, error);
+  shield(() => sleep(2));
+  t.is(
+    thrownBy(() => condition.wait(timeout)),
+    error,
+  );
+  t.is(lock.release(), 0);
+});
+
+virtualTest('a pending Timeout that ends while waitFor() gets the lock again is its own limit', (t) => {
+  const condition = new Condition();
+  const waiter = spawn(() => {
+    const timeout = Timeout.startNew(10);
+    return condition.with(() => condition.waitFor(() => 0, timeout));
+  });
+  idle();
+  condition.with(() => {
+    condition.notify();
+    sleep(20);
+  });
+  t.is(waiter.get(), 0);
+});
+
+virtualTest('the own error of the limit of waitFor() is thrown if its time passes in between', (t) => {
+  const condition = new Condition();
+  const error = new Error('too late');
+  const waiter = spawn(() =>
+    thrownBy(() => condition.with(() => condition.waitFor(() => 0, new Timeout(10, error)))),
+  );
+  idle();
+  condition.with(() => {
+    condition.notify();
+    sleep(20);
+  });
+  t.is(waiter.get(), error);
+  t.is(inspect(condition), '<Condition of <RLock free>>');
+});
+
+hubTest('a Timeout with an error of its own throws that where wait() may not wait', (t) => {
+  const condition = new Condition();
+  const error = new Error('too late');
+  condition.acquire();
+  t.is(
+    thrownBy(() => condition.wait(new Timeout(0, error))),
+    error,
+  );
+  t.is(
+    thrownBy(() => condition.waitFor(() => 0, new Timeout(0, error))),
+    error,
+  );
+  t.is(condition.release(), 0);
+});
+
 hubTest('wait() that allows no waiting returns false and keeps the lock', (t) => {
   const lock = new Lock();
   const condition = new Condition(lock);
@@ -1245,6 +1387,16 @@ hubTest('an error of the predicate goes through waitFor(), with the lock held', 
 hubTest('a condition refuses wrong arguments', (t) => {
   for (const lock of [null, {}, new DummySemaphore()]) {
     t.throws(() => new Condition(lock as never), { instanceOf: TypeError, message: /new Condition\(\)/ });
+  }
+  for (const [value, shown] of [
+    [Object.create(null), 'object'],
+    [() => 'a long source', 'function'],
+    [undefined, 'undefined'],
+    [Symbol('s'), 'symbol Symbol(s)'],
+  ]) {
+    const message = `Condition.notify() expects a number, got ${shown}`;
+    const notify = (): void => new Condition().notify(value);
+    if (value !== undefined) t.throws(notify, { instanceOf: TypeError, message });
   }
   const condition = new Condition();
   condition.acquire();

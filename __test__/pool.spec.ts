@@ -192,6 +192,9 @@ hubTest('what applies functions refuses wrong arguments', (t) => {
     () => pool.applyCb(same, [1], notAFunction),
     () => pool.applyAsync(notAFunction),
     () => pool.applyAsync(same, notIterable as never),
+    () => pool.apply(same, 'abc' as never),
+    () => pool.applyCb(same, 'abc' as never),
+    () => pool.applyAsync(same, 'abc' as never),
     () => pool.applyAsync(same, [1], notAFunction),
     () => pool.map(notAFunction, []),
     () => pool.map(same, notIterable),
@@ -455,6 +458,22 @@ hubTest('a Timeout that limits the wait for room is thrown itself', (t) => {
   pool.kill();
 });
 
+hubTest('a Timeout with an error of its own throws that error', (t) => {
+  const { pool } = fullPool();
+  const own = new Error('own');
+  for (const ms of [0, 1]) {
+    for (const call of [
+      () => pool.join(new Timeout(ms, own)),
+      () => pool.waitAvailable(new Timeout(ms, own)),
+      () => pool.start(new Greenlet(same), new Timeout(ms, own)),
+    ])
+      t.is(thrownBy(call), own);
+    t.false(pool.join(new Timeout(ms)));
+    t.is(pool.waitAvailable(new Timeout(ms)), 0);
+  }
+  pool.kill();
+});
+
 hubTest('waitAvailable() sees the room, and who waits behind it takes it', (t) => {
   const { pool, member } = fullPool();
   const order: string[] = [];
@@ -576,6 +595,52 @@ hubTest('outside greenlets kill() does not wait, or throws and kills nobody', (t
   member.join();
   t.true(GreenletExit.is(member.value));
   inHub(() => pool.kill());
+});
+
+/** An error that cannot be made, as long as it is `broken`. */
+class Unmade extends Error {
+  static broken = true;
+
+  constructor() {
+    super();
+    if (Unmade.broken) fail('cannot be made');
+  }
+}
+
+hubTest('kill() and killOne() with an error that cannot be made throw that, and kill nobody', (t) => {
+  const { pool, member } = fullPool();
+  Unmade.broken = true;
+  t.throws(() => pool.kill(Unmade), { message: 'cannot be made' });
+  t.throws(() => pool.killOne(member, Unmade), { message: 'cannot be made' });
+  idle();
+  t.false(member.dead);
+  pool.kill();
+  t.true(GreenletExit.is(member.value));
+  const other = pool.spawn(parkForLong);
+  idle();
+  t.throws(() => pool.killOne(other, Unmade), { message: 'cannot be made' });
+  pool.killOne(other);
+  t.true(GreenletExit.is(other.value));
+});
+
+hubTest('a newcomer whose error cannot be made can be killed later, and the error is reported', (t) => {
+  const gate = new Gate();
+  const group = new Group(stubbornUntil(gate));
+  Unmade.broken = false;
+  const killer = spawn(() => group.kill(Unmade));
+  idle();
+  Unmade.broken = true;
+  let late: Greenlet<void> | undefined;
+  const printed = stderrOf(() => {
+    late = group.spawn(parkForLong);
+    idle();
+  });
+  t.is(printed.match(/Error: cannot be made/g)?.length, 1);
+  t.false(late!.dead);
+  group.killOne(late!);
+  t.true(GreenletExit.is(late!.value));
+  gate.open();
+  killer.join();
 });
 
 hubTest('killOne() of a raw greenlet waits for its end', (t) => {
@@ -733,6 +798,28 @@ hubTest('applyAsync() does not call back for one that was killed', (t) => {
   idle();
   t.false(called);
 });
+
+hubTest(
+  'applyAsync() and applyCb() do not call back for one that was killed after it had waited for room',
+  (t) => {
+    const { pool, member } = fullPool();
+    const called: unknown[] = [];
+    const results = [
+      pool.applyAsync(parkForLong, [], (result) => called.push(result)),
+      spawn(() => pool.applyCb(parkForLong, [], (result) => called.push(result))),
+    ];
+    idle();
+    for (let killed: Greenlet | undefined = member; killed !== undefined;) {
+      pool.killOne(killed);
+      idle();
+      killed = [...pool][0] as Greenlet | undefined;
+    }
+    joinAll(results);
+    idle();
+    t.true(results.every(({ value }) => GreenletExit.is(value)));
+    t.deepEqual(called, []);
+  },
+);
 
 hubTest('an error of applyAsync() is reported once', (t) => {
   const { pool, member } = fullPool();
@@ -1183,7 +1270,65 @@ hubTest('several readers get the results in the order of their waiting', (t) => 
   );
 });
 
-hubTest('a reader that is killed takes nothing', (t) => {
+for (const [how, interruptReader, limit] of [
+  ['a kill', (reader: Greenlet) => reader.kill(), null],
+  ['a timeout', (reader: Greenlet) => reader.join(), 1],
+] as const) {
+  hubTest(`${how} of the only reader ends the whole, and loses no error`, (t) => {
+    const pool = new Pool(3);
+    const source = new Source();
+    let begun = 0;
+    const work = (item: number): void => {
+      begun++;
+      // The result of the second is there, and the third fails when it is killed; both come after the one that is awaited.
+      if (item === 1) fail('already there');
+      try {
+        parkForLong();
+      } finally {
+        if (item === 2) fail('yet to come');
+      }
+    };
+    const printed = stderrOf(() => {
+      const reader = spawn(() => {
+        const timeout = Timeout.startNew(limit);
+        try {
+          for (const _ of pool.imap(work, source.items(100), { maxSize: 5 }));
+        } catch (error) {
+          if (error !== timeout) throw error;
+        } finally {
+          timeout.cancel();
+        }
+      });
+      idle();
+      interruptReader(reader);
+      t.true(pool.join());
+    });
+    idle();
+    t.is(printed.match(/Error: already there/g)?.length, 1);
+    t.is(printed.match(/Error: yet to come/g)?.length, 1);
+    t.is(begun, 4);
+    t.true(source.closed);
+    t.is(pool.freeCount, 3);
+  });
+}
+
+hubTest('the iteration ends with the last of its readers', (t) => {
+  const pool = new Pool(1);
+  const source = new Source();
+  const mapping = pool.imap(parkForLong as (item: number) => void, source.items(9), { maxSize: 2 });
+  const readers = [1, 2].map(() => spawn(() => mapping.next()));
+  idle();
+  readers[0]!.kill();
+  t.is(pool.count, 1);
+  t.false(source.closed);
+  for (const reader of readers) reader.kill();
+  t.true(pool.join());
+  idle();
+  t.true(source.closed);
+  t.true(mapping.next().done);
+});
+
+hubTest('a reader that is killed while another waits takes nothing', (t) => {
   const gate = new Gate();
   const mapping = new Pool(1).imap(
     (item: number) => {
@@ -1193,10 +1338,11 @@ hubTest('a reader that is killed takes nothing', (t) => {
     [1, 2],
   );
   const victim = spawn(() => mapping.next());
+  const other = spawn(() => [...mapping]);
   idle();
   victim.kill();
   gate.open();
-  t.deepEqual([...mapping], [1, 2]);
+  t.deepEqual(other.get(), [1, 2]);
 });
 
 hubTest('a reader that is handed a result and killed at the same moment has it', (t) => {

@@ -493,6 +493,14 @@ hubTest('a Timeout with an error of its own throws that error', (t) => {
     thrownBy(() => new Queue().get(new Timeout(0, oops))),
     oops,
   );
+  const unfinished = new Queue(null, [1]);
+  for (const ms of [0, 1]) {
+    t.is(
+      thrownBy(() => unfinished.join(new Timeout(ms, oops))),
+      oops,
+    );
+    t.false(unfinished.join(new Timeout(ms)));
+  }
 });
 
 // ---- a random program, counted
@@ -703,10 +711,22 @@ for (const [what, bad] of [
 }
 
 test('a compare() that returns no number is a TypeError', (t) => {
-  const queue = new PriorityQueue<number>({ compare: (() => true) as never, items: [1] });
+  const queue = new PriorityQueue<number>({ compare: (() => true) as never });
   t.throws(() => queue.put(2), { instanceOf: TypeError, message: /compare\(\).*true/ });
-  t.is(queue.size, 1);
+  t.is(queue.size, 0);
 });
+
+for (const item of [NaN, new Date(NaN), [NaN, 'data'], {}, null]) {
+  test(`an item without an order is refused also as the first: ${inspect(item)}`, (t) => {
+    const queue = new PriorityQueue<unknown>();
+    t.throws(() => queue.put(item), { instanceOf: TypeError, message: /compare\(\) to order/ });
+    t.is(queue.unfinishedTasks, 0);
+    t.throws(() => new PriorityQueue<unknown>(null, [item]), { instanceOf: TypeError });
+    queue.put(2);
+    queue.put(1);
+    t.deepEqual(drain(queue), [1, 2]);
+  });
+}
 
 /** A queue with eight items whose `compare` throws while `failing` says so. */
 function fragile(): { queue: PriorityQueue<number>; failing: { after: number } } {
@@ -810,6 +830,38 @@ test('an immediate shutdown counts done only what was not done before', (t) => {
   queue.shutdown(true);
   t.is(queue.unfinishedTasks, 1);
   queue.taskDone();
+});
+
+hubTest(
+  'an immediate shutdown compares nothing: a compare() that throws leaves no items, tasks and joiners',
+  (t) => {
+    const { queue, failing } = fragile();
+    const joiner = started(() => queue.join());
+    failing.after = 0;
+    queue.shutdown(true);
+    t.is(queue.size, 0);
+    t.is(queue.unfinishedTasks, 0);
+    t.true(joiner.get());
+  },
+);
+
+test('an immediate shutdown also drops what a subclass of PriorityQueue keeps elsewhere', (t) => {
+  class WithUrgent extends PriorityQueue<number> {
+    readonly urgent: number[] = [];
+
+    protected override _qsize(): number {
+      return super._qsize() + (this.urgent?.length ?? 0);
+    }
+
+    protected override _get(): number {
+      return this.urgent.shift() ?? super._get();
+    }
+  }
+  const queue = new WithUrgent(null, [1, 2]);
+  queue.urgent.push(3);
+  queue.shutdown(true);
+  t.is(queue.size, 0);
+  t.deepEqual(queue.urgent, []);
 });
 
 hubTest('a getter that is killed as the queue is shut down gets ShutDown first', (t) => {

@@ -728,6 +728,39 @@ hubTest('a Timeout with the error false ends the group silently', (t) => {
   t.is(result, 'value');
 });
 
+hubTest('a pending Timeout with the error false ends the group silently', (t) => {
+  for (const options of [{}, { deadline: getHub().now() + 3_600_000 }]) {
+    // It comes while the function runs, or while the group waits for its greenlets.
+    for (const [body, value] of [
+      [parkForLong, undefined],
+      [() => 'value', 'value'],
+    ] as [() => unknown, unknown][]) {
+      const ended: string[] = [];
+      const timeout = Timeout.startNew(1, false);
+      const result = TaskGroup.run(
+        (group) => {
+          group.spawn(() => {
+            try {
+              parkForLong();
+            } finally {
+              ended.push('greenlet');
+            }
+          });
+          return body();
+        },
+        { ...options, timeout },
+      );
+      t.is(result, value);
+      t.deepEqual(ended, ['greenlet']);
+    }
+  }
+  const other = Timeout.startNew(1, false);
+  t.is(
+    thrownBy(() => TaskGroup.run(parkForLong, { timeout: 3_600_000 })),
+    other,
+  );
+});
+
 hubTest('a Timeout that is pending already throws by itself', (t) => {
   const timeout = Timeout.startNew(1);
   t.is(

@@ -913,6 +913,41 @@ hubTest('a kill of the greenlet that waits for the next result of imap() ends wh
   t.true(closed);
 });
 
+hubTest('a kill of one that waits for the next result of imap() leaves it to another that waits', (t) => {
+  const pool = new ThreadPool(1);
+  using latch = new Latch();
+  const results = pool.imap(hold<string>, [latch.flags], ['held']);
+  const victim = spawn(() => results.next());
+  const other = spawn(() => [...results]);
+  idle();
+  victim.kill();
+  latch.open();
+  t.deepEqual(other.get(), ['held']);
+  pool.kill();
+});
+
+hubTest('a Timeout with an error of its own throws that error, also at once', (t) => {
+  const pool = new ThreadPool(1);
+  using latch = new Latch();
+  const result = pool.submit(hold, latch.flags);
+  const own = new Error('own');
+  for (const ms of [0, 1]) {
+    t.is(
+      thrownBy(() => pool.join(new Timeout(ms, own))),
+      own,
+    );
+    t.is(
+      thrownBy(() => pool.waitAvailable(new Timeout(ms, own))),
+      own,
+    );
+    t.false(pool.join(new Timeout(ms)));
+    t.is(pool.waitAvailable(new Timeout(ms)), 0);
+  }
+  latch.open();
+  result.get();
+  pool.kill();
+});
+
 hubTest('outside greenlets imap() gives what is there, and refuses to wait', (t) => {
   using pool = new ThreadPool(1);
   using latch = new Latch();

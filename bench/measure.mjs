@@ -36,6 +36,16 @@ export function sample(operations, body, repetitions = 3) {
   });
 }
 
+/**
+ * Throws unless a program has done what it was to do: nobody measures a failure.
+ *
+ * @param {unknown} got
+ * @param {unknown} expected
+ */
+export function verify(got, expected) {
+  if (got !== expected) throw new Error(`got ${got} instead of ${expected}`);
+}
+
 /** Collects garbage, so that what was done before is not paid for by what is measured next. */
 export function collect() {
   /** @type {() => void} */ (globalThis.gc)();

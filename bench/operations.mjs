@@ -29,6 +29,23 @@ function faster(peer, factor) {
 }
 
 /**
+ * At most so many times as long as a peer.
+ *
+ * @param {string} peer
+ * @param {number} factor
+ * @returns {Target}
+ */
+function within(peer, factor) {
+  return {
+    asks: `≤ ${factor} × ${peer}`,
+    met(best, key) {
+      const [ours, theirs] = [best('greenstack', key), best(peer, key)];
+      return ours === undefined || theirs === undefined ? undefined : ours <= theirs * factor;
+    },
+  };
+}
+
+/**
  * @param {number} limit
  * @param {string} asks
  * @returns {Target}
@@ -178,6 +195,97 @@ export const operations = [
   {
     name: 'wait-for',
     metrics: [{ key: 'wait-for', title: 'waitFor(settled promise); Node: await', unit: 'ns' }],
+  },
+  {
+    name: 'channel',
+    metrics: [
+      {
+        key: 'channel',
+        title: 'channel hand-off',
+        unit: 'ns',
+        targets: [faster('gevent', 5), within('go', 4)],
+      },
+    ],
+  },
+  {
+    name: 'bounded-queue',
+    metrics: [
+      {
+        key: 'bounded-queue.ten',
+        title: 'item through a queue of 10',
+        unit: 'ns',
+        targets: [faster('gevent', 5)],
+      },
+      {
+        key: 'bounded-queue.hundred',
+        title: 'item through a queue of 100',
+        unit: 'ns',
+        targets: [faster('gevent', 5)],
+      },
+    ],
+  },
+  {
+    name: 'semaphore',
+    metrics: [
+      {
+        key: 'semaphore.free',
+        title: 'acquire and release, nobody else',
+        unit: 'ns',
+        targets: [faster('gevent', 3)],
+      },
+      {
+        key: 'semaphore.handOver',
+        title: 'hand-over by a Semaphore each',
+        unit: 'ns',
+        targets: [faster('gevent', 5)],
+      },
+    ],
+  },
+  {
+    name: 'event',
+    metrics: [
+      {
+        key: 'event',
+        title: 'waking each of 10,000 at an Event',
+        unit: 'ns',
+        targets: [faster('gevent', 8)],
+      },
+    ],
+  },
+  {
+    name: 'pool-map',
+    metrics: [
+      {
+        key: 'pool-map',
+        title: 'Pool(100).map, each of 10,000',
+        unit: 'ns',
+        targets: [faster('gevent', 8)],
+      },
+    ],
+  },
+  {
+    name: 'local',
+    metrics: [
+      {
+        key: 'local.property',
+        title: 'local read or written; Node: getStore()',
+        unit: 'ns',
+        targets: [faster('gevent', 3)],
+      },
+      { key: 'local.value', title: 'GreenletLocal; gevent: ContextVar', unit: 'ns' },
+    ],
+  },
+  {
+    name: 'thread-pool',
+    metrics: [
+      {
+        key: 'thread-pool.block',
+        title: 'job of 1 ms, 4 threads; Node: piscina',
+        unit: 'ns',
+        targets: [within('node', 1.05)],
+      },
+      { key: 'thread-pool.same', title: 'job that does nothing', unit: 'ns' },
+    ],
   },
   {
     name: 'responsive',

@@ -35,7 +35,9 @@ export function checkFlag(call: string, name: string, value: unknown): boolean {
   return value;
 }
 
-/** A value as errors show it. */
+/** A value as errors show it: objects and functions only by their type, since they may be long, or no text at all. */
 export function describe(value: unknown): string {
-  return typeof value === 'number' || value === null ? String(value) : `${typeof value} ${String(value)}`;
+  if (typeof value === 'number' || value === null || value === undefined) return String(value);
+  const isPlain = typeof value !== 'object' && typeof value !== 'function';
+  return isPlain ? `${typeof value} ${String(value)}` : typeof value;
 }

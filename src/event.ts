@@ -5,7 +5,14 @@ import { checkFunction, describe } from './checks.js';
 import { BlockingSwitchOutError, GreenstackError } from './errors.js';
 import { followLink, LinkKind, settle, type Source } from './greenlet.js';
 import { yieldNow } from './hub.js';
-import { type CheckedLimits, checkLimits, expired, isImmediate, type Limits } from './limits.js';
+import {
+  type CheckedLimits,
+  checkLimits,
+  expired,
+  isImmediate,
+  type Limits,
+  refuseToWait,
+} from './limits.js';
 import { Entry, Linkable, Parked, WaitQueue } from './wait-queue.js';
 
 export type { Source } from './greenlet.js';
@@ -74,7 +81,7 @@ export class Event extends Linkable {
       if (this.#waiting > 0 && !isImmediate(checked)) letWokenGoFirst(checked);
       return true;
     }
-    if (isImmediate(checked)) return false;
+    if (isImmediate(checked)) return refuseToWait(checked);
     const parked = new Parked(EVENT_WAIT);
     this.#waiting++;
     try {
@@ -328,7 +335,7 @@ export class AsyncResult<T = unknown> extends CallableLinkable<T> {
 
   #waitForOutcome(call: string, limits: CheckedLimits): boolean {
     if (this.#state !== State.Pending) return true;
-    if (isImmediate(limits)) return false;
+    if (isImmediate(limits)) return refuseToWait(limits);
     return new Parked(call).parkIn(this._waiting, limits);
   }
 

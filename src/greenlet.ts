@@ -26,7 +26,7 @@ import {
   wake,
 } from './hub.js';
 import { checkFunction, checkMilliseconds, isErrorClass } from './checks.js';
-import { checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
+import { checkLimits, expired, isImmediate, type Limits, parkWithin, refuseToWait } from './limits.js';
 import { HubTimer } from './timers.js';
 
 /** What {@link spawn} and its relatives may be told about a greenlet. */
@@ -204,7 +204,7 @@ function defaultName(ident: number): string {
 const spawnCallbacks = new Set<Link>();
 
 /** An own or wrapped error from what `kill` was given. */
-function toError(call: string, error: unknown): Error {
+export function toError(call: string, error: unknown): Error {
   checkKillError(call, error);
   if (error === undefined) return new GreenletExit();
   return error instanceof Error ? error : new (error as new () => Error)();
@@ -572,7 +572,7 @@ export class Greenlet<T = unknown> extends Runnable {
     if (waiting === (this as Runnable)) {
       throw new InvalidSwitchError(`${call}: ${String(this)} would wait for its own end`);
     }
-    if (isImmediate(checked)) return false;
+    if (isImmediate(checked)) return refuseToWait(checked);
     if (waiting === null) {
       throw new BlockingSwitchOutError(
         `${call} would block the hub. Call it in a greenlet, or await the greenlet, or link a callback to it.`,

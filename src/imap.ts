@@ -28,6 +28,13 @@ export function checkIterable(call: string, value: unknown): void {
     throw new TypeError(`${call} expects an iterable, got ${describe(value)}`);
 }
 
+/** Throws unless `args` is an array, of arguments. */
+export function checkArray(call: string, args: unknown): unknown[] {
+  if (!Array.isArray(args))
+    throw new TypeError(`${call} expects an array of arguments, got ${describe(args)}`);
+  return args;
+}
+
 /** Checks how many there may be; `Infinity`: any number. */
 export function checkMost(call: string, name: string, value: unknown): number {
   if (value === undefined || value === null || value === Infinity) return Infinity;
@@ -137,7 +144,9 @@ export interface ImapSetting {
  * The results of a function for many items, while they are being made: what `imap` and `imapUnordered` return.
  *
  * It iterates, once and in as many greenlets as you like. And it can be waited for: it is `ready` when `next` need not wait.
- * Leaving a loop early, or disposing of it, kills what is under way and begins nothing more.
+ * Leaving a loop early, or disposing of it, kills what is under way and begins nothing more. So does a kill or a timeout that
+ * ends the wait in `next`, unless somebody else waits for it at that moment. If you may come to read none of it, declare it with
+ * `using`: it goes on by itself.
  */
 export class Imap<T> extends Linkable implements DisposableIterator<T> {
   readonly #setting: ImapSetting;
@@ -176,7 +185,8 @@ export class Imap<T> extends Linkable implements DisposableIterator<T> {
   }
 
   /**
-   * The next result. Switches only if it must wait.
+   * The next result. If something else ends the wait, such as a kill or a timeout, that ends the whole as by {@link return},
+   * unless somebody else waits for it at that moment. Switches only if it must wait.
    *
    * @throws the error of the item, or of the iterable, at its place. After that of an item, the next call goes on.
    */
@@ -219,7 +229,13 @@ export class Imap<T> extends Linkable implements DisposableIterator<T> {
   #await(): Step {
     const call = `next() of ${this.#setting.call}`;
     const reader = new Reader(call);
-    reader.parkIn(this._waiting, checkLimits(call, null));
+    try {
+      reader.parkIn(this._waiting, checkLimits(call, null));
+    } catch (error) {
+      // A loop does not call return() when it is next() that throws.
+      if (!this._waiting.occupied) this.return();
+      throw error;
+    }
     return reader.step;
   }
 

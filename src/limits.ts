@@ -1,6 +1,6 @@
 /** How long a call may wait, and what else may end it: the last argument of every call that parks. */
 import { checkMilliseconds, describe } from './checks.js';
-import { interrupt, park, requireGreenlet, type Wait, withdraw } from './hub.js';
+import { interrupt, park, requireGreenlet, shieldsOf, type Wait, withdraw } from './hub.js';
 import { Timeout } from './timeout.js';
 
 /**
@@ -67,13 +67,25 @@ export function isImmediate(limits: CheckedLimits): boolean {
   return limits.timeout === 0;
 }
 
+/** What a call gives whose time is up: `false`, unless its `Timeout` has an error of its own, which is thrown. */
+export function refuseToWait(limits: CheckedLimits): false {
+  const { limit } = limits;
+  if (limit !== null) {
+    const error = limit.thrown();
+    if (error !== limit) throw error;
+  }
+  return false;
+}
+
 /** Runs `operation`, which may park, such that an aborted signal interrupts the greenlet meanwhile. */
 export function withinLimits<T>(call: string, { signal }: CheckedLimits, operation: () => T): T {
   if (signal === null) return operation();
   const greenlet = requireGreenlet(call);
   signal.throwIfAborted();
+  // Those that the call is in do not keep the abort off.
+  const shields = shieldsOf(greenlet);
   const onAbort = (): void => {
-    if (greenlet._stackId >= 0) interrupt(greenlet, signal.reason, { sender: onAbort });
+    if (greenlet._stackId >= 0) interrupt(greenlet, signal.reason, { sender: onAbort, shields });
   };
   signal.addEventListener('abort', onAbort, { once: true });
   try {
@@ -99,11 +111,7 @@ export function parkWithin(call: string, wait: Wait, limits: CheckedLimits, refe
     if (error === limit) return false;
     throw error;
   }
-  if (!woken && limit !== null) {
-    const error = limit.thrown();
-    if (error !== limit) throw error;
-  }
-  return woken;
+  return woken || refuseToWait(limits);
 }
 
 /** What to throw when the limits' own time has passed. */

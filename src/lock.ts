@@ -13,7 +13,15 @@ import {
   type Runnable,
   shield,
 } from './hub.js';
-import { type CheckedLimits, checkLimits, expired, isImmediate, type Limits, parkWithin } from './limits.js';
+import {
+  type CheckedLimits,
+  checkLimits,
+  expired,
+  isImmediate,
+  type Limits,
+  parkWithin,
+  refuseToWait,
+} from './limits.js';
 import { Linkable, Parked, WaitQueue } from './wait-queue.js';
 
 /** What is acquired and released: the base of all semaphores and locks. */
@@ -55,7 +63,7 @@ export abstract class Holdable extends Linkable {
    * @throws {Timeout} if the time of `limits` passed first; then `fn` is not called
    */
   with<T>(fn: () => T, limits?: Limits): T {
-    checkFunction('with()', fn);
+    if (typeof fn !== 'function') checkFunction(`${this.constructor.name}.with()`, fn);
     this.#acquireOrThrow('with()', limits);
     try {
       return fn();
@@ -64,8 +72,12 @@ export abstract class Holdable extends Linkable {
     }
   }
 
-  #acquireOrThrow(call: string, limits: Limits): void {
-    const checked = checkLimits(call, limits);
+  #acquireOrThrow(method: string, limits: Limits): void {
+    if (limits === undefined) {
+      this.acquire();
+      return;
+    }
+    const checked = checkLimits(`${this.constructor.name}.${method}`, limits);
     if (!this.acquire(limits)) throw expired(checked);
   }
 
@@ -124,6 +136,7 @@ class Acquiring extends Parked {
  * }
  */
 export class Semaphore extends Holdable {
+  /** Negative for permits that will be released by who could not get them again: see {@link _restore}. */
   #counter: number;
 
   /**
@@ -138,12 +151,12 @@ export class Semaphore extends Holdable {
 
   /** How many permits are free. */
   get counter(): number {
-    return this.#counter;
+    return this.#counter > 0 ? this.#counter : 0;
   }
 
   /** Whether no permit is free. gevent: `gevent.lock.Semaphore.locked`. */
   get locked(): boolean {
-    return this.#counter === 0;
+    return this.#counter <= 0;
   }
 
   /**
@@ -163,7 +176,7 @@ export class Semaphore extends Holdable {
       this.#counter--;
       return true;
     }
-    if (isImmediate(checked)) return false;
+    if (isImmediate(checked)) return refuseToWait(checked);
     return new Acquiring().parkIn(this._waiting, checked);
   }
 
@@ -176,7 +189,7 @@ export class Semaphore extends Holdable {
   release(): number {
     this.#counter++;
     if (this._waiting.occupied) this.#handOver();
-    return this.#counter;
+    return this.counter;
   }
 
   /** A free permit is seen by all who wait for the sight of one, up to the first who takes it. */
@@ -199,8 +212,16 @@ export class Semaphore extends Holdable {
   wait(limits?: Limits): number {
     const call = 'Semaphore.wait()';
     const checked = checkLimits(call, limits);
-    if (this.#counter === 0 && !isImmediate(checked)) new Parked(call).parkIn(this._waiting, checked);
-    return this.#counter;
+    if (this.#counter <= 0) {
+      if (isImmediate(checked)) refuseToWait(checked);
+      else new Parked(call).parkIn(this._waiting, checked);
+    }
+    return this.counter;
+  }
+
+  /** Whether more than one can have it at once, as far as that can be told. @internal */
+  _isShared(): boolean {
+    return this.#counter > 1;
   }
 
   /** Whether it may be held by whoever runs. @internal */
@@ -214,21 +235,30 @@ export class Semaphore extends Holdable {
     return 1;
   }
 
-  /** Takes it again after {@link _suspend}, whatever happens meanwhile. @internal */
+  /** Takes it again after {@link _suspend}, whatever happens meanwhile but the end of all waiting. @internal */
   _restore(_saved: number): void {
-    if (this.#counter > 0) this.#counter--;
-    else parkShielded(new Acquiring(), this._waiting);
+    if (this.#counter > 0) {
+      this.#counter--;
+      return;
+    }
+    try {
+      parkShielded(new Acquiring(), this._waiting);
+    } catch (error) {
+      // The caller will release it all the same, and must not set free what somebody else holds.
+      this.#counter--;
+      throw error;
+    }
   }
 
   /** `<Semaphore 1 free>` or `<Semaphore 0 free, 2 waiting>`. */
   override toString(): string {
-    return this._show(`${this.#counter} free`);
+    return this._show(`${this.counter} free`);
   }
 }
 
 const FOR_EVER = checkLimits('', undefined);
 
-/** Parks such that only the end of the wait itself ends it: kills and the like come afterwards. */
+/** Parks such that only the end of the wait itself ends it, or a deadlock: kills and the like come afterwards. */
 function parkShielded(parked: Parked, queue: WaitQueue): void {
   shield(() => parked.parkIn(queue, FOR_EVER));
 }
@@ -257,6 +287,11 @@ export class BoundedSemaphore extends Semaphore {
       throw new RangeError(`${this.constructor.name}.release(): released more often than acquired`);
     }
     return super.release();
+  }
+
+  /** @internal */
+  override _isShared(): boolean {
+    return this.#bound > 1;
   }
 }
 
@@ -337,6 +372,8 @@ class Owning extends Parked {
 export class RLock extends Holdable {
   #owner: Runnable | Hub | null = null;
   #count = 0;
+  /** How many releases are still to come from those who could not get it again: see {@link _restore}. */
+  #forfeited: WeakMap<Runnable | Hub, number> | null = null;
 
   /** Whether anybody holds it, be it who asks. gevent: `gevent.lock.RLock.locked`. */
   get locked(): boolean {
@@ -359,7 +396,7 @@ export class RLock extends Holdable {
       this.#count++;
       return true;
     }
-    if (isImmediate(checked)) return false;
+    if (isImmediate(checked)) return refuseToWait(checked);
     return new Owning(1).parkIn(this._waiting, checked);
   }
 
@@ -371,7 +408,10 @@ export class RLock extends Holdable {
    * @throws {GreenstackError} `ERR_GREENSTACK_LOCK_NOT_HELD`, if the caller does not hold it; then nothing changes
    */
   release(): number {
-    if (!this._isHeld()) throw notHeld('RLock.release()', this);
+    if (!this._isHeld()) {
+      if (this.#isForfeited()) return 0;
+      throw notHeld('RLock.release()', this);
+    }
     if (--this.#count > 0) return this.#count;
     this.#owner = null;
     if (this._waiting.occupied) this.#handOver();
@@ -403,14 +443,28 @@ export class RLock extends Holdable {
     return count;
   }
 
-  /** Takes it again after {@link _suspend}, whatever happens meanwhile. @internal */
+  /** Takes it again after {@link _suspend}, whatever happens meanwhile but the end of all waiting. @internal */
   _restore(count: number): void {
     if (this.#owner === null) {
       this.#owner = currentOwner();
       this.#count = count;
-    } else {
-      parkShielded(new Owning(count), this._waiting);
+      return;
     }
+    try {
+      parkShielded(new Owning(count), this._waiting);
+    } catch (error) {
+      // The caller will release it all the same, and that must not hide this error.
+      (this.#forfeited ??= new WeakMap()).set(currentOwner(), count);
+      throw error;
+    }
+  }
+
+  /** Whether this release is one of a lock that the caller could not get again. */
+  #isForfeited(): boolean {
+    const owner = currentOwner();
+    const left = this.#forfeited?.get(owner) ?? 0;
+    if (left > 0) this.#forfeited?.set(owner, left - 1);
+    return left > 0;
   }
 
   /** `<RLock free>` or `<RLock held 2 times by <Greenlet …>, 1 waiting>`. */
@@ -436,7 +490,8 @@ const CONDITION_WAIT = 'Condition.wait()';
 
 /**
  * Lets the holders of a lock wait for each other's changes to what the lock guards. `wait` gives the lock up while it waits
- * and has it again when it ends, however it ends.
+ * and has it again when it ends, however it ends: unless nobody can wait any more, because of a deadlock or the end of the
+ * hub. Then the releases that follow do nothing.
  *
  * Python: `threading.Condition`.
  *
@@ -452,10 +507,14 @@ export class Condition {
   /**
    * @param lock - the lock, shared with whoever else uses it (default: a new {@link RLock})
    * @throws {TypeError} if it is neither an `RLock` nor a `Semaphore` of whichever kind
+   * @throws {RangeError} if it is a semaphore with more than one permit
    */
   constructor(lock: RLock | Semaphore = new RLock()) {
     if (!(lock instanceof RLock || lock instanceof Semaphore)) {
       throw new TypeError(`new Condition() expects an RLock, a Lock or a Semaphore, got ${describe(lock)}`);
+    }
+    if (lock instanceof Semaphore && lock._isShared()) {
+      throw new RangeError(`new Condition() expects a lock for one at a time, got ${String(lock)}`);
     }
     this.#lock = lock;
   }
@@ -497,11 +556,16 @@ export class Condition {
 
   #wait(call: string, limits: CheckedLimits): boolean {
     this.#requireLock(call);
-    if (isImmediate(limits)) return false;
+    if (isImmediate(limits)) return refuseToWait(limits);
     const parked = new Parked(call, requireGreenlet(call));
     // Whatever forbids to park has to show before the lock is given up: it could not be had back.
     limits.signal?.throwIfAborted();
-    afterNative(parked.greenlet, beforeNative(call, parked));
+    try {
+      afterNative(parked.greenlet, beforeNative(call, parked));
+    } catch (error) {
+      if (error === limits.limit) return false;
+      throw error;
+    }
     this.#waiting.push(parked);
     const saved = this.#lock._suspend();
     try {

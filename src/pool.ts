@@ -11,10 +11,12 @@ import {
   type KillError,
   type RawGreenlet,
   spawn,
+  toError,
 } from './greenlet.js';
 import { currentRunnable, type LinkEntry, requireGreenlet, runCallback } from './hub.js';
 import {
   type AnyFunction,
+  checkArray,
   checkIterable,
   checkMost,
   Imap,
@@ -32,6 +34,7 @@ import {
   isImmediate,
   type LimitOptions,
   type Limits,
+  refuseToWait,
   withinLimits,
 } from './limits.js';
 import { Timeout } from './timeout.js';
@@ -240,7 +243,7 @@ export class Group extends Linkable implements Iterable<Member> {
     greenlet._addLink(this.#membership);
     if (this.#kills.length > 0) {
       const [error] = this.#kills;
-      runCallback(() => this.#killOnce(greenlet, error));
+      runCallback(() => this.#killOnce(this._call('kill()'), greenlet, error));
     }
   }
 
@@ -282,7 +285,9 @@ export class Group extends Linkable implements Iterable<Member> {
       throw new InvalidSwitchError(`${call}: a greenlet of the group would wait for its own end`);
     }
     const watched = raiseError ? [...this.#members] : [];
-    const emptied = !isImmediate(checked) && new Parked(call).parkIn(this._waiting, checked);
+    const emptied = isImmediate(checked)
+      ? refuseToWait(checked)
+      : new Parked(call).parkIn(this._waiting, checked);
     for (const greenlet of watched)
       if (greenlet instanceof Greenlet && greenlet.ready && !greenlet.successful) throw greenlet.error;
     return emptied;
@@ -304,15 +309,17 @@ export class Group extends Linkable implements Iterable<Member> {
     const blocks = !isImmediate(checked);
     if (blocks) requireGreenlet(call);
     const self = currentRunnable() as Member | null;
-    for (const greenlet of [...this.#members]) if (greenlet !== self) this.#killOnce(greenlet, error);
-    if (self !== null && this.has(self)) this.#killOnce(self, error);
+    for (const greenlet of [...this.#members]) if (greenlet !== self) this.#killOnce(call, greenlet, error);
+    if (self !== null && this.has(self)) this.#killOnce(call, self, error);
     else if (blocks && !this.ready) this.#waitForDeaths(call, error, checked);
   }
 
-  #killOnce(greenlet: Member, error: KillError | undefined): void {
+  #killOnce(call: string, greenlet: Member, error: KillError | undefined): void {
     if (!this.#members.has(greenlet) || this.#dying.has(greenlet)) return;
+    // A class of errors may throw as well: then nothing has been killed.
+    const thrown = toError(call, error);
     this.#dying.add(greenlet);
-    greenlet.kill(error, { block: false });
+    greenlet.kill(thrown, { block: false });
   }
 
   #waitForDeaths(call: string, error: KillError | undefined, limits: CheckedLimits): void {
@@ -338,7 +345,7 @@ export class Group extends Linkable implements Iterable<Member> {
     checkKillError(call, error);
     if (!this.has(member) || this.#dying.has(member)) return;
     if (timeout !== 0 && member._stackId >= 0) requireGreenlet(call);
-    this.#killOnce(member, error);
+    this.#killOnce(call, member, error);
     if (timeout === 0) return;
     joinAll([member], {
       timeout: limit ?? (timeout < 0 ? null : timeout),
@@ -361,7 +368,7 @@ export class Group extends Linkable implements Iterable<Member> {
   apply(fn: AnyFunction, args: unknown[] = [], limits?: Limits): unknown {
     const call = this._call('apply()');
     checkFunction(call, fn);
-    checkIterable(call, args);
+    checkArray(call, args);
     return runWithin(call, limits, () => {
       if (this.has(currentRunnable() as Member | null)) return fn(...(args as never[]));
       const greenlet = this._begin('apply()', fn, args);
@@ -371,8 +378,8 @@ export class Group extends Linkable implements Iterable<Member> {
   }
 
   /**
-   * As {@link apply}, and then calls `callback` with the result, in a greenlet of its own outside of the group. Switches.
-   * gevent: `gevent.pool.Group.apply_cb`.
+   * As {@link apply}, and then calls `callback` with the result, in a greenlet of its own outside of the group, unless `fn` throws
+   * or is killed. Switches. gevent: `gevent.pool.Group.apply_cb`.
    */
   applyCb<Args extends unknown[], T>(
     fn: (...args: Args) => T,
@@ -382,7 +389,7 @@ export class Group extends Linkable implements Iterable<Member> {
   ): T {
     checkCallback(this._call('applyCb()'), callback);
     const result = this.apply(fn, args, limits);
-    if (callback) spawn(callback, result);
+    if (callback && !GreenletExit.is(result)) spawn(callback, result);
     return result;
   }
 
@@ -399,7 +406,7 @@ export class Group extends Linkable implements Iterable<Member> {
   ): Greenlet<T> {
     const call = this._call('applyAsync()');
     checkFunction(call, fn);
-    if (args !== undefined) checkIterable(call, args);
+    if (args !== undefined) checkArray(call, args);
     checkCallback(call, callback);
     if (this.full) return spawn(() => this.applyCb(fn, args, callback));
     const greenlet = this.spawn(fn, ...((args ?? []) as Args));
@@ -620,7 +627,10 @@ export class Pool extends Group {
   override waitAvailable(limits?: Limits): number {
     const call = this._call('waitAvailable()');
     const checked = checkLimits(call, limits);
-    if (this.full && !isImmediate(checked)) new Parked(call).parkIn(this.#entering, checked);
+    if (this.full) {
+      if (isImmediate(checked)) refuseToWait(checked);
+      else new Parked(call).parkIn(this.#entering, checked);
+    }
     return this.freeCount;
   }
 

@@ -95,6 +95,8 @@ export class Heap<T> {
   push(item: T): void {
     const heap = this.#heap;
     const ranked = { item, arrival: this.#arrivals };
+    // An item that has no order must not get in as the first: then it would be all others that are refused.
+    if (heap.length === 0) this.#isBefore(ranked, ranked);
     let place = heap.length;
     while (place > 0 && this.#isBefore(ranked, heap[parentOf(place)] as Ranked<T>)) place = parentOf(place);
     let hole = heap.length;
@@ -125,6 +127,11 @@ export class Heap<T> {
     heap[0] = moved;
     heap.pop();
     return top.item;
+  }
+
+  /** Drops one of the items, without comparing any. */
+  discard(): void {
+    this.#heap.pop();
   }
 
   /** What is in it, in the order of arrival. */

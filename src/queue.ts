@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 
 import { checkFlag, checkFunction, describe } from './checks.js';
 import { Empty, END, Exchange, Full, type Getter, type ItemWait, present, ShutDown } from './exchange.js';
-import { checkLimits, isImmediate, type Limits } from './limits.js';
+import { checkLimits, isImmediate, type Limits, refuseToWait } from './limits.js';
 import { Fifo, Heap, naturalOrder } from './queue-storage.js';
 import { Parked, WaitQueue } from './wait-queue.js';
 
@@ -408,7 +408,7 @@ export class Queue<T = unknown> extends SimpleQueue<T> {
   join(limits?: Limits): boolean {
     const checked = checkLimits(JOIN, limits);
     if (this._unfinished === 0) return true;
-    return !isImmediate(checked) && new Parked(JOIN).parkIn(this.#joiners, checked);
+    return isImmediate(checked) ? refuseToWait(checked) : new Parked(JOIN).parkIn(this.#joiners, checked);
   }
 
   /** Whether {@link shutdown} has been called. gevent: `gevent.queue.Queue.is_shutdown`. */
@@ -428,9 +428,14 @@ export class Queue<T = unknown> extends SimpleQueue<T> {
     this._end();
     if (!immediate) return;
     while (this._qsize() > 0) {
-      this._get();
+      this._discard();
       if (this._unfinished > 0) this.taskDone();
     }
+  }
+
+  /** Drops one of the items. @internal */
+  _discard(): void {
+    this._get();
   }
 
   /** @internal */
@@ -521,6 +526,13 @@ export class PriorityQueue<T = unknown> extends Queue<T> {
 
   protected override _items(): T[] {
     return this.heap.toArray();
+  }
+
+  /** Without comparing, which may throw. @internal */
+  override _discard(): void {
+    // A subclass may keep some of the items elsewhere.
+    if (this.heap.size > 0) this.heap.discard();
+    else super._discard();
   }
 
   /** @internal */

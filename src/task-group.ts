@@ -54,7 +54,8 @@ interface Thrown {
  *
  * {@link TaskGroup.run} calls a function with a new group and waits for everything that is spawned in it. If one of the
  * greenlets fails, the others are killed. If the caller is killed or its time is up, all are killed. Whatever happens, none of
- * them outlives the call.
+ * them outlives the call, with one exception: when nobody can wait any more, because of a deadlock (`LoopExit`) or the end of
+ * the hub, one that is parked within a `shield`, or swallows the kill and parks again, is left behind.
  *
  * In the spirit of Trio's nurseries and Python's `asyncio.TaskGroup`; gevent has nothing like it.
  *
@@ -70,6 +71,8 @@ export class TaskGroup {
   /** The shields that the host was in at the start: those do not keep a cancellation off. */
   readonly #shields: number;
   readonly #limits: CheckedLimits;
+  /** What was given as its time, be it pending or not. */
+  readonly #timeout: Timeout | null;
   readonly #deadline: number;
   readonly #timer = new HubTimer({
     expire: () => this.#exceed(expired(this.#limits)),
@@ -101,6 +104,7 @@ export class TaskGroup {
     const now = getHub().now();
     const left = Math.max(0, until - now);
     const isFirst = left !== Infinity && (limits.timeout < 0 || left < limits.timeout);
+    this.#timeout = limits.limit;
     this.#limits = isFirst ? { ...limits, timeout: left, limit: null } : limits;
     this.#deadline = this.#limits.timeout < 0 ? Infinity : now + this.#limits.timeout;
     this.#host = requireGreenlet(RUN);
@@ -122,6 +126,7 @@ export class TaskGroup {
    * @param options - `timeout`: how long it may take, in ms; `deadline`: until when, as `getHub().now()`; `signal`
    * @returns what `fn` returns; `undefined` if a cancellation has ended it
    * @throws {AggregateError} if greenlets of the group have failed
+   * @throws {LoopExit} if all wait for each other; greenlets that a kill does not end are left behind then
    * @throws {Timeout} if the time is up first, unless that was made with the error `false`
    */
   static run<T>(fn: (group: TaskGroup) => T, options?: TaskGroupOptions): T | undefined {
@@ -208,6 +213,7 @@ export class TaskGroup {
       this.#cancel(error);
     }
     thrown = this.#leave(thrown);
+    if (thrown !== null && this.#isSilent(thrown.error)) thrown = null;
     this.#timer.cancel();
     signal?.removeEventListener('abort', this.#onAbort);
     this.#conclude(thrown);
@@ -269,8 +275,13 @@ export class TaskGroup {
   /** A limit was passed. */
   #exceed(error: unknown): void {
     if (this.#cancelled) return;
-    if (!(error instanceof Timeout && error.error === false)) this.#exceeded = { error };
+    if (!this.#isSilent(error)) this.#exceeded = { error };
     this.#cancel(error);
+  }
+
+  /** Whether it is the group's own `Timeout`, which ends it without an error. */
+  #isSilent(error: unknown): boolean {
+    return error === this.#timeout && this.#timeout?.error === false;
   }
 
   #cancel(cause: unknown): void {

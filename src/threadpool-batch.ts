@@ -210,8 +210,8 @@ export class JobIterator<T> extends Linkable implements DisposableIterator<T> {
   }
 
   /**
-   * The next result. If the wait for it is ended by a kill, a timeout or a signal, so is the iteration. Switches only if it must
-   * wait.
+   * The next result. If something else ends the wait, such as a kill or a timeout, that ends the whole as by {@link return},
+   * unless somebody else waits for it at that moment. Switches only if it must wait.
    */
   next(): IteratorResult<T, undefined> {
     if (!this.ready) requireGreenlet(`next() of ${this.batch.call}`);
@@ -226,7 +226,8 @@ export class JobIterator<T> extends Linkable implements DisposableIterator<T> {
     try {
       return this.#taken.next();
     } catch (error) {
-      this.return();
+      // A loop does not call return() when it is next() that throws.
+      if (!this.#outcomes._getters.occupied && !this._waiting.occupied) this.return();
       throw error;
     }
   }

@@ -7,8 +7,16 @@ import { checkThreads, config } from './config.js';
 import { AsyncResult } from './event.js';
 import { spawnRaw } from './greenlet.js';
 import { getHub, requireGreenlet, requireHub, type Runnable, wake } from './hub.js';
-import { checkIterable, checkMost, type ImapOptions, splitArguments } from './imap.js';
-import { checkLimits, expired, isImmediate, type LimitOptions, type Limits, parkWithin } from './limits.js';
+import { checkArray, checkIterable, checkMost, type ImapOptions, splitArguments } from './imap.js';
+import {
+  checkLimits,
+  expired,
+  isImmediate,
+  type LimitOptions,
+  type Limits,
+  parkWithin,
+  refuseToWait,
+} from './limits.js';
 import { type Batch, JobIterator, Mapping } from './threadpool-batch.js';
 import { Crew, Job, thrownIn } from './threadpool-crew.js';
 import { checkArguments, checkTask } from './threadpool-message.js';
@@ -152,12 +160,6 @@ function checkIdleTimeout(value: unknown): number {
   if (value < 0)
     throw new RangeError(`ThreadPool: idleTimeout must not be negative, got ${value}; Infinity is for ever`);
   return value > LONGEST_TIME ? Infinity : value;
-}
-
-function checkArray(call: string, args: unknown): readonly unknown[] {
-  if (!Array.isArray(args))
-    throw new TypeError(`${call} expects an array of arguments, got ${describe(args)}`);
-  return args;
 }
 
 /** The options among limits, if they have the long form. */
@@ -475,8 +477,8 @@ export class ThreadPool extends Linkable {
    * several iterables the function gets an item of each. A greenlet of its own takes the items, each when a thread is free
    * for it. An error is thrown in the place of its result; iteration can go on after it.
    *
-   * Leaving the loop early, or disposing of the iterator, ends what is left. So does a kill, a timeout or a signal that ends the
-   * wait for a result. Never switches; the iterator's `next` does if it must wait. gevent: `ThreadPool.imap`.
+   * Leaving the loop early, or disposing of the iterator, ends what is left. So does a kill or a timeout that ends the wait for a
+   * result, unless somebody else waits for one at that moment. Never switches; the iterator's `next` does if it must wait. gevent: `ThreadPool.imap`.
    *
    * @param rest - the iterables, and options. `maxSize`: at most so many items are under way or finished and not taken yet
    */
@@ -541,7 +543,8 @@ export class ThreadPool extends Linkable {
    */
   join(limits?: Limits): boolean {
     const checked = checkLimits(JOIN, limits);
-    return this.ready || (!isImmediate(checked) && new Parked(JOIN).parkIn(this._waiting, checked));
+    if (this.ready) return true;
+    return isImmediate(checked) ? refuseToWait(checked) : new Parked(JOIN).parkIn(this._waiting, checked);
   }
 
   /**
@@ -552,7 +555,10 @@ export class ThreadPool extends Linkable {
    */
   waitAvailable(limits?: Limits): number {
     const checked = checkLimits(WAIT_AVAILABLE, limits);
-    if (this.full && !isImmediate(checked)) new Parked(WAIT_AVAILABLE).parkIn(this.#crew.waiting, checked);
+    if (this.full) {
+      if (isImmediate(checked)) refuseToWait(checked);
+      else new Parked(WAIT_AVAILABLE).parkIn(this.#crew.waiting, checked);
+    }
     return this.freeCount;
   }
 

@@ -1,7 +1,14 @@
 /** `SharedAsyncResult`: a value or an error for several threads. */
 import { inspect } from 'node:util';
 
-import { type CheckedLimits, checkLimits, expired, isImmediate, type Limits } from '../limits.js';
+import {
+  type CheckedLimits,
+  checkLimits,
+  expired,
+  isImmediate,
+  type Limits,
+  refuseToWait,
+} from '../limits.js';
 import { Linkable, Parked } from '../wait-queue.js';
 import { Audience } from './hubs.js';
 import { type Layout, Memory, type SharedHandle, type SharedValueOptions } from './memory.js';
@@ -231,7 +238,7 @@ export class SharedAsyncResult<T = unknown> extends Linkable {
 
   #waitForOutcome(call: string, limits: CheckedLimits): boolean {
     if (this.ready) return true;
-    return !isImmediate(limits) && new Parked(call).parkIn(this._waiting, limits);
+    return isImmediate(limits) ? refuseToWait(limits) : new Parked(call).parkIn(this._waiting, limits);
   }
 
   /** `<SharedAsyncResult value>`, `<SharedAsyncResult error>`, `<SharedAsyncResult unset, 2 waiting>`, of this thread. */

@@ -1,7 +1,7 @@
 /** `SharedEvent`: a flag for several threads. */
 import { inspect } from 'node:util';
 
-import { checkLimits, isImmediate, type Limits } from '../limits.js';
+import { checkLimits, isImmediate, type Limits, refuseToWait } from '../limits.js';
 import { type Entry, Linkable, Parked } from '../wait-queue.js';
 import { Audience } from './hubs.js';
 import { type Layout, Memory, type SharedHandle, type SharedOptions } from './memory.js';
@@ -124,7 +124,7 @@ export class SharedEvent extends Linkable {
   wait(limits?: Limits): boolean {
     const checked = checkLimits(WAIT, limits);
     if (this.ready) return true;
-    return !isImmediate(checked) && new Parked(WAIT).parkIn(this._waiting, checked);
+    return isImmediate(checked) ? refuseToWait(checked) : new Parked(WAIT).parkIn(this._waiting, checked);
   }
 
   /** `<SharedEvent set>` or `<SharedEvent clear, 2 waiting>`, of this thread. */

@@ -1,5 +1,5 @@
 /** `SharedSemaphore`: permits for several threads. */
-import { checkLimits, isImmediate, type Limits } from '../limits.js';
+import { checkLimits, isImmediate, type Limits, refuseToWait } from '../limits.js';
 import { Holdable } from '../lock.js';
 import { type Entry, Parked } from '../wait-queue.js';
 import { Contest } from './hubs.js';
@@ -120,7 +120,7 @@ export class SharedSemaphore extends Holdable {
     if (limits === undefined && queue.isOpen && queue.take()) return true;
     const checked = checkLimits(ACQUIRE, limits);
     if (queue.isOpen && queue.take()) return true;
-    return !isImmediate(checked) && new Acquiring(ACQUIRE).parkIn(queue, checked);
+    return isImmediate(checked) ? refuseToWait(checked) : new Acquiring(ACQUIRE).parkIn(queue, checked);
   }
 
   /**
@@ -147,7 +147,10 @@ export class SharedSemaphore extends Holdable {
    */
   wait(limits?: Limits): number {
     const checked = checkLimits(WAIT, limits);
-    if (this.locked && !isImmediate(checked)) new Parked(WAIT).parkIn(this._waiting, checked);
+    if (this.locked) {
+      if (isImmediate(checked)) refuseToWait(checked);
+      else new Parked(WAIT).parkIn(this._waiting, checked);
+    }
     return this.counter;
   }
 

@@ -25,6 +25,12 @@ def sample(operations, body, repetitions=3):
     return samples
 
 
+def verify(got, expected):
+    """Raises unless a program has done what it was to do: nobody measures a failure."""
+    if got != expected:
+        raise RuntimeError(f"got {got} instead of {expected}")
+
+
 def collect():
     """Collects garbage, so that what was done before is not paid for by what is measured next."""
     gc.collect()

@@ -7,15 +7,20 @@ import (
 )
 
 var operations = map[string]func(){
-	"hand-over":  handOver,
-	"finished":   finished,
-	"parked":     parked,
-	"responsive": responsive,
-	"sleep0":     sleep0,
-	"sleepers":   sleepers,
-	"spawn-join": spawnJoin,
-	"spawn-run":  spawnRun,
-	"timeout":    timeout,
+	"bounded-queue": boundedQueue,
+	"channel":       channel,
+	"event":         event,
+	"hand-over":     handOver,
+	"finished":      finished,
+	"parked":        parked,
+	"pool-map":      poolMap,
+	"responsive":    responsive,
+	"semaphore":     semaphore,
+	"sleep0":        sleep0,
+	"sleepers":      sleepers,
+	"spawn-join":    spawnJoin,
+	"spawn-run":     spawnRun,
+	"timeout":       timeout,
 }
 
 func main() {

@@ -44,6 +44,13 @@ func perSecond(steps int, since time.Time) float64 {
 	return float64(steps) / time.Since(since).Seconds()
 }
 
+// verify panics unless a program has done what it was to do: nobody measures a failure.
+func verify(got, expected int) {
+	if got != expected {
+		panic(fmt.Sprintf("got %d instead of %d", got, expected))
+	}
+}
+
 // memory collects garbage, then returns the bytes resident and those of the page tables.
 func memory() (resident, pageTables float64) {
 	debug.FreeOSMemory()

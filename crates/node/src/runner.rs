@@ -1,6 +1,7 @@
 //! Runners: each is a stack on which JavaScript's runner loop runs greenlets one after another.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::ptr;
 use std::rc::Rc;
 
@@ -37,7 +38,8 @@ pub(crate) struct Runner {
 pub(crate) struct Runners {
     slots: Vec<Option<Rc<Runner>>>,
     free: Vec<u32>,
-    pub(crate) idle: Vec<Rc<Runner>>,
+    /// Those that have nothing to run; who has rested shortest is last.
+    pub(crate) idle: VecDeque<Rc<Runner>>,
 }
 
 impl Runners {
@@ -69,8 +71,18 @@ impl Runners {
 impl Core {
     /// A runner with nothing to run: an idle one, or a new one on a stack of the default size.
     pub(crate) fn idle_runner(&'static self) -> Result<Rc<Runner>, Failure> {
-        let idle = self.runners.borrow_mut().idle.pop();
+        let idle = self.runners.borrow_mut().idle.pop_back();
         idle.map_or_else(|| self.new_runner(self.stack_size.get(), true), Ok)
+    }
+
+    /// A runner that has nothing to run and is one too many.
+    pub(crate) fn surplus_runner(&self) -> Option<Rc<Runner>> {
+        if self.has_surplus() { self.runners.borrow_mut().idle.pop_front() } else { None }
+    }
+
+    /// Whether more runners have nothing to run than are kept for the next greenlets.
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.script.get().is_some_and(|script| self.runners.borrow().idle.len() > script.idle_runners)
     }
 
     /// A new runner on a stack with `size` usable bytes. It has to be entered once.

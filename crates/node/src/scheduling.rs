@@ -99,20 +99,19 @@ pub(crate) fn yield_now(core: &'static Core, _: Arguments) -> Returned {
     Ok(UNDEFINED)
 }
 
-/// `rest()`: the runner has nothing to run. −1: end; 0: start greenlets; n: call the timer of slot n − 1.
+/// What `rest` returns to a runner that has to end.
+pub(crate) const REST_ENDS: i32 = -1;
+
+/// `rest()`: the runner has nothing to run. [`REST_ENDS`]; 0: start greenlets; n: call the timer of slot n − 1.
 pub(crate) fn rest(core: &'static Core, _: Arguments) -> Returned {
     if let Some(next) = core.next_for_resting() {
         return core.int_value(next);
     }
     let runner = core.current()?;
-    let limit = core.script()?.idle_runners;
-    {
-        let mut runners = core.runners.borrow_mut();
-        if runners.idle.len() >= limit || !runner.reusable {
-            return core.int_value(-1);
-        }
-        runners.idle.push(Rc::clone(&runner));
+    if !runner.reusable {
+        return core.int_value(REST_ENDS);
     }
+    core.runners.borrow_mut().idle.push_back(Rc::clone(&runner));
     core.park_on_stack_of(&runner);
     core.int_value(core.handed_over.replace(0))
 }

@@ -14,6 +14,7 @@ use crate::call::check;
 use crate::core::{Core, SharedWord};
 use crate::error::Failure;
 use crate::runner::Runner;
+use crate::scheduling::REST_ENDS;
 
 /// Greenlets started by one runner before it looks at the ready queue again, at the most.
 const MAX_BATCH: u32 = 256;
@@ -62,7 +63,7 @@ impl Core {
         {
             let mut hub = self.hub();
             hub.run_due();
-            if hub.is_idle() {
+            if hub.is_idle() && !self.has_surplus() {
                 return Ok(());
             }
             self.slice_start.set(hub.now());
@@ -161,7 +162,7 @@ impl Core {
                 None => {
                     self.look_around();
                     if self.hub().is_idle() {
-                        return Ok(None);
+                        return Ok(self.surplus_runner().inspect(|_| self.handed_over.set(REST_ENDS)));
                     }
                 }
             }
@@ -195,7 +196,7 @@ impl Core {
         if self.stacks_missed.replace(true) { Ok(None) } else { Err(failure) }
     }
 
-    /// Whether a turn would run anybody. What is first may lack a stack until somebody gives one back.
+    /// Whether a turn would run or end anybody. What is first may lack a stack until somebody gives one back.
     pub(crate) fn has_work(&self) -> bool {
         let hub = self.hub();
         let lacks_stack = || {
@@ -203,7 +204,7 @@ impl Core {
                 && self.runners.borrow().idle.is_empty()
                 && self.stacks.borrow().in_use() > 0
         };
-        !hub.is_idle() && (!lacks_stack() || hub.has_woken())
+        self.has_surplus() || !hub.is_idle() && (!lacks_stack() || hub.has_woken())
     }
 
     /// Puts what is left of a batch back in front of the ready queue.
