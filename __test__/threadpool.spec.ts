@@ -1443,3 +1443,9 @@ const hasPermissions = Number(process.versions.node.split('.')[0]) >= 24;
   t.is(code, 0);
   t.is(stdout, 'WorkerLost ERR_ACCESS_DENIED\ntrue\n');
 });
+
+test.serial('the thread pool of the hub needs no import of its own', async (t) => {
+  const { code, stdout, stderr } = await runProgram('hub-thread-pool.js');
+  t.is(stdout, '49\n', stderr);
+  t.is(code, 0);
+});

@@ -776,19 +776,17 @@ export class Hub extends EventEmitter<HubEvents> {
   systemErrorTarget: ((error: unknown) => boolean) | null = null;
   /** @internal */
   waitUntilIdle: ((limits: Limits) => boolean) | null = null;
-  /** @internal */
-  makeThreadPool: (() => ThreadPool) | null = null;
   #threadpool: ThreadPool | null = null;
 
   /** The thread pool for whoever has none of its own: made at its first use, and ended with the hub. gevent: `Hub.threadpool`. */
   get threadpool(): ThreadPool {
     if (destroyed) throw new HubDestroyed();
-    if (this.makeThreadPool === null) {
-      const advice =
-        "getHub().threadpool needs an import of 'greenstack/threadpool' somewhere in the program";
-      throw new GreenstackError('ERR_GREENSTACK_UNSUPPORTED', advice);
+    if (this.#threadpool === null) {
+      // Loaded when it is wanted: few programs do, and it knows the hub.
+      const module = require('./threadpool.js') as typeof import('./threadpool.js');
+      this.#threadpool = new module.ThreadPool();
     }
-    return (this.#threadpool ??= this.makeThreadPool());
+    return this.#threadpool;
   }
 
   /**

@@ -6,7 +6,7 @@ import { checkFlag, checkFunction, checkOptions, describe } from './checks.js';
 import { checkThreads, config } from './config.js';
 import { AsyncResult } from './event.js';
 import { spawnRaw } from './greenlet.js';
-import { getHub, requireGreenlet, requireHub, type Runnable, wake } from './hub.js';
+import { requireGreenlet, requireHub, type Runnable, wake } from './hub.js';
 import { checkArray, checkIterable, checkMost, type ImapOptions, splitArguments } from './imap.js';
 import {
   checkLimits,
@@ -592,5 +592,3 @@ export class ThreadPool extends Linkable {
     return this.toString();
   }
 }
-
-getHub().makeThreadPool = () => new ThreadPool();
