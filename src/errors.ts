@@ -14,12 +14,7 @@ export class GreenstackError extends Error {
   }
 
   static {
-    // On the prototype, so that it is no own property of each error.
-    Object.defineProperty(this.prototype, 'name', {
-      value: 'GreenstackError',
-      configurable: true,
-      writable: true,
-    });
+    named(this, 'GreenstackError');
   }
 }
 
@@ -46,7 +41,8 @@ export const UnthrownError = UncapturedError as unknown as {
   readonly prototype: GreenstackError;
 };
 
-function named(constructor: abstract new (...args: never[]) => Error, name: string): void {
+/** Names a class of errors: on its prototype, so that it is no own property of each error. */
+export function named(constructor: abstract new (...args: never[]) => Error, name: string): void {
   Object.defineProperty(constructor.prototype, 'name', { value: name, configurable: true, writable: true });
 }
 

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 
 import { checkFunction, describe } from './checks.js';
-import { BlockingSwitchOutError, GreenstackError } from './errors.js';
+import { BlockingSwitchOutError, GreenstackError, named } from './errors.js';
 import { followLink, LinkKind, settle, type Source } from './greenlet.js';
 import { yieldNow } from './hub.js';
 import {
@@ -125,7 +125,7 @@ export class Cancelled extends GreenstackError {
   }
 
   static {
-    Object.defineProperty(this.prototype, 'name', { value: 'Cancelled', configurable: true, writable: true });
+    named(this, 'Cancelled');
   }
 }
 

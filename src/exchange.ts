@@ -1,13 +1,17 @@
 /** What queues and channels have in common: who waits to put or to get, iteration, errors. */
-import { GreenstackError } from './errors.js';
+import { GreenstackError, named } from './errors.js';
 import { runCallback } from './hub.js';
-import { type CheckedLimits, checkLimits, expired, isImmediate } from './limits.js';
+import { type CheckedLimits, FOR_EVER, isImmediate, timeIsUp } from './limits.js';
 import { Entry, Linkable, Parked, WaitQueue } from './wait-queue.js';
 
 /** Thrown by `get` and `peek` when nothing has come in time. gevent: `gevent.queue.Empty`. */
 export class Empty extends GreenstackError {
   constructor(message = 'there was nothing to get in time') {
     super('ERR_GREENSTACK_QUEUE_EMPTY', message);
+  }
+
+  static {
+    named(this, 'Empty');
   }
 }
 
@@ -16,6 +20,10 @@ export class Full extends GreenstackError {
   /** @param code - for subclasses */
   constructor(message = 'the item could not be put in time', code = 'ERR_GREENSTACK_QUEUE_FULL') {
     super(code, message);
+  }
+
+  static {
+    named(this, 'Full');
   }
 }
 
@@ -27,14 +35,10 @@ export class ShutDown extends GreenstackError {
   constructor(message = 'the queue has been shut down') {
     super('ERR_GREENSTACK_QUEUE_SHUT_DOWN', message);
   }
-}
 
-for (const [errorClass, name] of [
-  [Empty, 'Empty'],
-  [Full, 'Full'],
-  [ShutDown, 'ShutDown'],
-] as const) {
-  Object.defineProperty(errorClass.prototype, 'name', { value: name, configurable: true, writable: true });
+  static {
+    named(this, 'ShutDown');
+  }
 }
 
 /**
@@ -187,11 +191,6 @@ export function present<T>(item: T | End): T {
   return item;
 }
 
-/** What to throw when the limits' own time has passed: a `Timeout` that was passed is thrown itself. */
-function timeIsUp(limits: CheckedLimits, Failure: new () => Error): unknown {
-  return limits.limit === null ? new Failure() : expired(limits);
-}
-
 const ITERATION = 'iteration of a queue';
 
 class ItemIterator<T> implements IterableIterator<Iterated<T>, undefined> {
@@ -205,7 +204,7 @@ class ItemIterator<T> implements IterableIterator<Iterated<T>, undefined> {
     if (this.#source === null) return this.return();
     const item = this.#source._available
       ? this.#source._take()
-      : this.#source._await(ITERATION, checkLimits(ITERATION, null), false);
+      : this.#source._await(ITERATION, FOR_EVER, false);
     if (item === END || item === StopIteration) return this.return();
     return { done: false, value: item as Iterated<T> };
   }

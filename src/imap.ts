@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import { checkOptions, describe } from './checks.js';
 import { Greenlet, type RawGreenlet, spawnRaw } from './greenlet.js';
 import { currentRunnable, getHub, type LinkEntry } from './hub.js';
-import { checkLimits } from './limits.js';
+import { FOR_EVER } from './limits.js';
 import { Linkable, Parked, WaitQueue } from './wait-queue.js';
 import type { DisposableIterator } from './wait.js';
 
@@ -230,7 +230,7 @@ export class Imap<T> extends Linkable implements DisposableIterator<T> {
     const call = `next() of ${this.#setting.call}`;
     const reader = new Reader(call);
     try {
-      reader.parkIn(this._waiting, checkLimits(call, null));
+      reader.parkIn(this._waiting, FOR_EVER);
     } catch (error) {
       // A loop does not call return() when it is next() that throws.
       if (!this._waiting.occupied) this.return();
@@ -268,8 +268,7 @@ export class Imap<T> extends Linkable implements DisposableIterator<T> {
     const { call, rows, maxSize, begin } = this.#setting;
     try {
       for (const row of rows) {
-        while (this.#begun - this.#taken >= maxSize)
-          new Parked(call).parkIn(this.#room, checkLimits(call, null));
+        while (this.#begun - this.#taken >= maxSize) new Parked(call).parkIn(this.#room, FOR_EVER);
         const greenlet = begin(row);
         this.#running.set(greenlet, this.#begun++);
         greenlet._addLink(this.#link);

@@ -28,7 +28,8 @@ export interface CheckedLimits {
   readonly signal: AbortSignal | null;
 }
 
-const NO_LIMITS: CheckedLimits = { timeout: -1, limit: null, signal: null };
+/** The limits of a wait that nothing limits. */
+export const FOR_EVER: CheckedLimits = { timeout: -1, limit: null, signal: null };
 
 function checkTimeout(call: string, value: unknown): number {
   if (value === null || value === undefined) return -1;
@@ -43,7 +44,7 @@ function timeOf(limit: Timeout): number {
 
 /** Checks the limits of `call`. */
 export function checkLimits(call: string, limits: Limits): CheckedLimits {
-  if (limits === undefined || limits === null) return NO_LIMITS;
+  if (limits === undefined || limits === null) return FOR_EVER;
   if (typeof limits === 'number') return { timeout: checkTimeout(call, limits), limit: null, signal: null };
   if (limits instanceof Timeout) return { timeout: timeOf(limits), limit: limits, signal: null };
   if (typeof limits !== 'object') {
@@ -117,6 +118,11 @@ export function parkWithin(call: string, wait: Wait, limits: CheckedLimits, refe
 /** What to throw when the limits' own time has passed. */
 export function expired(limits: CheckedLimits): unknown {
   return limits.limit === null ? timedOut(new Timeout(limits.timeout)) : limits.limit.thrown();
+}
+
+/** As {@link expired}, for calls with an error of their own: only a `Timeout` that was passed is thrown itself. */
+export function timeIsUp({ limit }: CheckedLimits, Failure: new () => Error): unknown {
+  return limit === null ? new Failure() : limit.thrown();
 }
 
 /** A new `Timeout` that is thrown at once. */

@@ -17,6 +17,7 @@ import {
   type CheckedLimits,
   checkLimits,
   expired,
+  FOR_EVER,
   isImmediate,
   type Limits,
   parkWithin,
@@ -255,8 +256,6 @@ export class Semaphore extends Holdable {
     return this._show(`${this.counter} free`);
   }
 }
-
-const FOR_EVER = checkLimits('', undefined);
 
 /** Parks such that only the end of the wait itself ends it, or a deadlock: kills and the like come afterwards. */
 function parkShielded(parked: Parked, queue: WaitQueue): void {

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 
 import { checkFlag, checkFunction, checkOptions, describe } from './checks.js';
-import { GreenletExit, InvalidSwitchError } from './errors.js';
+import { GreenletExit, InvalidSwitchError, named } from './errors.js';
 import { Full } from './exchange.js';
 import {
   checkGreenlet,
@@ -31,10 +31,12 @@ import {
   type CheckedLimits,
   checkLimits,
   expired,
+  FOR_EVER,
   isImmediate,
   type LimitOptions,
   type Limits,
   refuseToWait,
+  timeIsUp,
   withinLimits,
 } from './limits.js';
 import { Timeout } from './timeout.js';
@@ -50,11 +52,7 @@ export class PoolFull extends Full {
   }
 
   static {
-    Object.defineProperty(this.prototype, 'name', {
-      value: 'PoolFull',
-      configurable: true,
-      writable: true,
-    });
+    named(this, 'PoolFull');
   }
 }
 
@@ -78,8 +76,6 @@ export interface MapOptions extends LimitOptions {
   /** How many items of this call may be under way. Left out: any number. */
   maxSize?: number | null | undefined;
 }
-
-const FOR_EVER = checkLimits('', null);
 
 /** Tells a group that one of its greenlets has ended. */
 class Membership implements LinkEntry {
@@ -642,7 +638,7 @@ export class Pool extends Group {
 
   #awaitRoom(call: string, limits: CheckedLimits): void {
     if (!isImmediate(limits) && new Entering(call).parkIn(this.#entering, limits)) return;
-    throw limits.limit === null ? new PoolFull() : expired(limits);
+    throw timeIsUp(limits, PoolFull);
   }
 
   /** Gives room to whoever has waited longest; all up to there see it. @internal */

@@ -1,7 +1,7 @@
 /** `greenstack/testing`: time that jumps instead of passing, and a check that code lets others run. */
 import { native, Outlook } from './binding.js';
 import { checkFlag, checkFunction, checkOptions, describe } from './checks.js';
-import { ConcurrentObjectUseError, GreenstackError } from './errors.js';
+import { ConcurrentObjectUseError, GreenstackError, named } from './errors.js';
 import {
   captureStack,
   type CapturedStack,
@@ -322,11 +322,7 @@ export class FailedToSwitch extends GreenstackError {
   }
 
   static {
-    Object.defineProperty(this.prototype, 'name', {
-      value: 'FailedToSwitch',
-      configurable: true,
-      writable: true,
-    });
+    named(this, 'FailedToSwitch');
   }
 }
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 
-import { GreenstackError } from './errors.js';
+import { GreenstackError, named } from './errors.js';
 import {
   captureStack,
   getHub,
@@ -25,11 +25,7 @@ export class JobAborted extends GreenstackError {
   }
 
   static {
-    Object.defineProperty(this.prototype, 'name', {
-      value: 'JobAborted',
-      configurable: true,
-      writable: true,
-    });
+    named(this, 'JobAborted');
   }
 }
 
@@ -44,11 +40,7 @@ export class WorkerLost extends GreenstackError {
   }
 
   static {
-    Object.defineProperty(this.prototype, 'name', {
-      value: 'WorkerLost',
-      configurable: true,
-      writable: true,
-    });
+    named(this, 'WorkerLost');
   }
 }
 

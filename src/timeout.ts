@@ -1,6 +1,6 @@
 /** `Timeout`: an error that is thrown in a greenlet after some time, wherever it is parked then. */
 import { checkFlag, checkFunction, checkOptions, isErrorClass } from './checks.js';
-import { GreenstackError, UnthrownError } from './errors.js';
+import { GreenstackError, named, UnthrownError } from './errors.js';
 import { interrupt, requireGreenlet, type Runnable, shieldsOf, withdraw } from './hub.js';
 import { type Expirable, HubTimer } from './timers.js';
 
@@ -75,7 +75,7 @@ export class Timeout extends UnthrownError implements Expirable {
   }
 
   static {
-    Object.defineProperty(this.prototype, 'name', { value: 'Timeout', configurable: true, writable: true });
+    named(this, 'Timeout');
     Object.defineProperty(this.prototype, 'code', { value: 'ERR_GREENSTACK_TIMEOUT', configurable: true });
     // Made when somebody reads it: most timeouts are cancelled.
     Object.defineProperty(this.prototype, 'message', {

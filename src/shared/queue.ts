@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 
 import { checkFlag } from '../checks.js';
-import { type CheckedLimits, checkLimits, expired, isImmediate, type Limits } from '../limits.js';
+import { type CheckedLimits, checkLimits, FOR_EVER, isImmediate, type Limits, timeIsUp } from '../limits.js';
 import { Empty, Full, ShutDown, StopIteration } from '../queue.js';
 import { type Entry, Linkable, Parked } from '../wait-queue.js';
 import { Audience, Contest } from './hubs.js';
@@ -34,8 +34,6 @@ const PUT = 'SharedQueue.put()';
 const GET = 'SharedQueue.get()';
 const ITERATION = 'iteration of a SharedQueue';
 const MOST_ITEMS = 2 ** 31 - 1;
-
-const FOR_EVER = checkLimits(ITERATION, undefined);
 
 /** The bytes of {@link StopIteration}, which cannot be cloned. */
 const NO_BYTES = Buffer.alloc(0);
@@ -346,11 +344,6 @@ export class SharedQueue<T = unknown> extends Linkable {
   [inspect.custom](): string {
     return this.toString();
   }
-}
-
-/** What to throw when the limits' own time has passed: a `Timeout` that was passed is thrown itself. */
-function timeIsUp(limits: CheckedLimits, Failure: new () => Error): unknown {
-  return limits.limit === null ? new Failure() : expired(limits);
 }
 
 function checkMaxSize(maxSize: unknown): number {

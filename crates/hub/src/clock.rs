@@ -1,6 +1,11 @@
 //! What time it is, as one number that only grows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A duration in nanoseconds, as far as 64 bits can tell it: 584 years.
+pub fn as_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// A source of monotonic time.
 pub trait Clock {

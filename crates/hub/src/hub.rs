@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::clock::{Clock, StoppableClock};
+use crate::clock::{Clock, StoppableClock, as_nanos};
 use crate::dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 use crate::net::{Sockets, StackId};
 use crate::poller::{Event, Poller};
@@ -471,10 +471,6 @@ impl Hub {
             self.wake(stack, Cause::Woken);
         }
     }
-}
-
-fn as_nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

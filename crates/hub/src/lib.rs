@@ -15,7 +15,7 @@ mod slab;
 mod timers;
 mod wakers;
 
-pub use clock::{Clock, MonotonicClock, StoppableClock};
+pub use clock::{Clock, MonotonicClock, StoppableClock, as_nanos};
 pub use dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 pub use error::ParkError;
 pub use hub::{Answer, Cause, Hub, Ready, ResolverId, WOKEN_SLOT};

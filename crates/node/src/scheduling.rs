@@ -4,13 +4,12 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenstack_hub::{Cause, TimerKey};
+use greenstack_hub::{Cause, TimerKey, as_nanos};
 use greenstack_v8_stacks::{ContextValue, StackBounds};
 use napi_sys::napi_value;
 
 use crate::call::{Arguments, Returned, UNDEFINED, check};
 use crate::core::{Core, SharedWord};
-use crate::turn::as_nanos;
 use crate::uv::Uv;
 
 /// Yields without company before the turn looks at libuv, a power of two.

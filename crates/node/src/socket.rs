@@ -7,13 +7,12 @@ use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::Duration;
 
-use greenstack_hub::{Cause, ParkError, SocketKey};
+use greenstack_hub::{Cause, ParkError, SocketKey, as_nanos};
 
 use crate::call::{Arguments, Bytes, Returned, UNDEFINED};
 use crate::core::{Core, SCRATCH_SIZE, SharedWord};
 use crate::error::{Failure, negative_errno};
 use crate::scheduling::milliseconds;
-use crate::turn::as_nanos;
 
 /// The timeout passed first.
 pub(crate) const TIMED_OUT: f64 = -100_001.0;

@@ -5,7 +5,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenstack_hub::Ready;
+use greenstack_hub::{Ready, as_nanos};
 use greenstack_stack::{Status, prefetch};
 use greenstack_v8_stacks::Departure;
 use napi_sys::napi_ref;
@@ -308,8 +308,4 @@ impl Core {
             Status::Finished => self.retire(runner, *coroutine),
         }
     }
-}
-
-pub(crate) fn as_nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -10,13 +10,13 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 use std::time::Duration;
 
+use greenstack_hub::as_nanos;
 use greenstack_stack::{Guard, StackPool};
 use napi_sys::uv_loop_s;
 
 use crate::call::{UNDEFINED, check};
 use crate::core::Core;
 use crate::error::Failure;
-use crate::turn::as_nanos;
 
 /// A libuv handle of any kind.
 #[repr(C)]
