@@ -198,7 +198,8 @@ impl Server {
                 return Ok(message);
             }
         }
-        self.ask_by_stream(query).await
+        // Rare and large: a task begins with being copied, all that it may ever need included.
+        Box::pin(self.ask_by_stream(query)).await
     }
 
     async fn ask_by_stream(&self, query: Message) -> Result<Message, DnsError> {
