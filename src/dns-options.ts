@@ -25,7 +25,7 @@ export interface CacheOptions {
   size?: number;
   /** How long an answer is kept at the most, in ms, whatever it allows (default: a day). */
   maxTtl?: number;
-  /** How long it is kept at least, in ms, whatever it allows (default: 0). Answers that must not be kept at all are not. */
+  /** How long it is kept at least, in ms, whatever it allows (default: 0). Failures are never kept. */
   minTtl?: number;
 }
 
