@@ -7,11 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::clock::{Clock, StoppableClock, as_nanos};
 use crate::dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
-use crate::net::{Sockets, StackId};
+use crate::error::ParkError;
+use crate::net::{Side, SocketKey, Sockets, StackId, Waiter as SocketWaiter};
 use crate::poller::{Event, Poller};
 use crate::timers::{TimerKey, Timers};
 use crate::wakers::{HubNumber, Membership};
@@ -64,6 +66,18 @@ fn waiter_of(waiters: &mut Vec<Waiter>, stack: StackId) -> &mut Waiter {
         waiters.resize_with(index + 1, Waiter::default);
     }
     &mut waiters[index]
+}
+
+/// Makes ready who waited for a socket.
+fn tell(ready: &mut VecDeque<Ready>, waiters: &mut Vec<Waiter>, told: SocketWaiter) {
+    match told {
+        SocketWaiter::Stack(stack) => {
+            if waiter_of(waiters, stack).mark(Cause::Woken) {
+                ready.push_back(Ready::Wake(stack));
+            }
+        }
+        SocketWaiter::Slot(slot) => ready.push_back(Ready::Call(slot)),
+    }
 }
 
 /// What a timer is for.
@@ -148,11 +162,6 @@ impl Hub {
     /// The poller, whose descriptor another loop can watch.
     pub fn poller(&self) -> &Poller {
         &self.poller
-    }
-
-    /// Sockets and the poller they are registered with.
-    pub fn sockets_and_poller(&mut self) -> (&mut Sockets, &mut Poller) {
-        (&mut self.sockets, &mut self.poller)
     }
 
     // ---- the ready queue
@@ -330,6 +339,55 @@ impl Hub {
 
     // ---- the system
 
+    /// Notes the current stack as the one that waits for a side of a socket; see [`Sockets::note`].
+    ///
+    /// # Errors
+    /// As [`Sockets::note`].
+    pub fn await_socket(&mut self, key: SocketKey, side: Side, stack: StackId) -> Result<(), ParkError> {
+        self.sockets.note(&self.poller, key, side, SocketWaiter::Stack(stack), true)
+    }
+
+    /// Queues [`Ready::Call`] for `slot`, once, when a side of a socket is ready or the socket is closed; at once if it
+    /// may be ready. [`Sockets::clear`] takes it back before that.
+    ///
+    /// # Errors
+    /// As [`Sockets::note`].
+    pub fn watch_socket(
+        &mut self,
+        key: SocketKey,
+        side: Side,
+        slot: u32,
+        referenced: bool,
+    ) -> Result<(), ParkError> {
+        if self.sockets.is_known_ready(key, side) {
+            self.ready.push_back(Ready::Call(slot));
+            return Ok(());
+        }
+        self.sockets.note(&self.poller, key, side, SocketWaiter::Slot(slot), referenced)
+    }
+
+    /// Closes a socket and makes ready whoever waits for it. Idempotent.
+    pub fn close_socket(&mut self, key: SocketKey) {
+        let told = self.sockets.close(key);
+        self.tell_all(told);
+    }
+
+    /// Forgets a socket without closing it, and makes ready whoever waits for it.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn detach_socket(&mut self, key: SocketKey) -> io::Result<OwnedFd> {
+        let (descriptor, told) = self.sockets.detach(&self.poller, key)?;
+        self.tell_all(told);
+        Ok(descriptor)
+    }
+
+    fn tell_all(&mut self, told: [Option<SocketWaiter>; 2]) {
+        for waiter in told.into_iter().flatten() {
+            tell(&mut self.ready, &mut self.waiters, waiter);
+        }
+    }
+
     /// Whether only the poll descriptor can make somebody ready: a parked socket or a lookup.
     pub fn awaits_events(&self) -> bool {
         self.sockets.waiting() > 0 || !self.lookups.is_empty()
@@ -350,11 +408,8 @@ impl Hub {
         poller.poll(timeout, |_, event| match event {
             Event::Woken => woken = true,
             Event::Io { token, readiness } => {
-                let (reader, writer) = sockets.on_event(token, readiness);
-                for stack in [reader, writer].into_iter().flatten() {
-                    if waiter_of(waiters, stack).mark(Cause::Woken) {
-                        ready.push_back(Ready::Wake(stack));
-                    }
+                for waiter in sockets.on_event(token, readiness).into_iter().flatten() {
+                    tell(ready, waiters, waiter);
                 }
             }
         })?;
