@@ -142,9 +142,7 @@ struct Pair {
 
 impl Pair {
     fn new(client: &ClientConfig, name: &str, server: &ServerConfig) -> Self {
-        let mut client = Session::client(client, name).unwrap();
-        client.begin().unwrap();
-        Self { client, server: Session::server(server).unwrap(), step: usize::MAX }
+        Self { client: Session::client(client, name).unwrap(), server: Session::server(server).unwrap(), step: usize::MAX }
     }
 
     /// Moves everything both ways until nothing is left to be sent. What was received stays in the sessions.

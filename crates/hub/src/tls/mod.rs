@@ -9,6 +9,7 @@ mod error;
 mod identity;
 mod notes;
 mod session;
+mod sockets;
 mod suites;
 mod verify;
 
@@ -18,3 +19,4 @@ pub use config::{
 pub use error::TlsError;
 pub use identity::Identity;
 pub use session::{Agreed, MAX_PLAINTEXT, Session, WIRE_SIZE};
+pub use sockets::{ConfigKey, TlsKey, TlsSockets, Wants};

@@ -89,7 +89,7 @@ struct Sink<'a> {
 
 impl Session {
     /// Makes the end of a client that asks for the server `name`, a DNS name or an IP address. An empty name stands for
-    /// any server.
+    /// any server. Its first bytes are there to be sent.
     ///
     /// # Errors
     /// The name is neither.
@@ -99,7 +99,11 @@ impl Session {
         let connection = UnbufferedClientConnection::new(config.rustls.clone(), name.clone())
             .map_err(|error| ConfigError::new("servername", format!("cannot be used: {error}")))?;
         let config = config.clone();
-        Ok(Self::new(Side::Client { connection: Box::new(connection), config, name }))
+        let mut session = Self::new(Side::Client { connection: Box::new(connection), config, name });
+        let (_, _, result) = session.run_on_kept(None);
+        // A failure is kept for the first operation.
+        let _ = session.settle(true, result);
+        Ok(session)
     }
 
     /// Makes the end of a server.
@@ -127,15 +131,6 @@ impl Session {
             objection: None,
             refused_chain: Vec::new(),
         }
-    }
-
-    /// Makes a client's first bytes.
-    ///
-    /// # Errors
-    /// The session has failed.
-    pub fn begin(&mut self) -> Result<(), TlsError> {
-        let (_, _, result) = self.run_on_kept(None);
-        self.settle(true, result)
     }
 
     /// Takes in `received` bytes, which lie in `wire` behind [`unprocessed`](Self::unprocessed) free ones, puts what they
