@@ -18,7 +18,31 @@ export const enum Outcome {
   TimedOut = -100_001,
   Interrupted = -100_002,
   Busy = -100_003,
+  Pending = -100_004,
 }
+
+/** Families of sockets, as native code names them. */
+export const enum SocketFamily {
+  Unix = 1,
+  V4 = 4,
+  V6 = 6,
+}
+
+/** Bits of `kind()`. */
+export const enum Kind {
+  Family = 15,
+  Datagram = 16,
+  Listening = 32,
+}
+
+/** Bits for the sides of a socket. */
+export const enum Sides {
+  Read = 1,
+  Write = 2,
+}
+
+/** Where in the scratch memory an address is, and before it the bytes that were received. */
+export const ADDRESS_OFFSET = 65_536;
 
 /** Bits of what `outlook()` returns; `outlook` in crates/node has the same list. */
 export const enum Outlook {
@@ -71,7 +95,7 @@ type SocketKey = number;
 
 interface Native {
   nativeVersion(): string;
-  /** Memory that `receive` fills, to be copied from before anything else happens. */
+  /** Memory that native code fills with bytes and addresses, to be copied from before anything else happens. */
   readonly scratch: ArrayBuffer;
   /** Hands over what native code calls. `run(id, handedOver)` is a runner's loop, `turn()` calls {@link turn}. */
   start(
@@ -125,10 +149,31 @@ interface Native {
   /** Throws unless the collector's words are still followed. */
   checkIntact(): void;
   statistics(): Counts;
-  /** Timeouts are in ms; negative: none, 0: never park. */
-  connect(ip: string, port: number, localIp: string, localPort: number, timeout: number): SocketKey;
+  /** Of sockets: results are keys and counts, negative errno or {@link Outcome}. Timeouts are in ms; negative: none, 0: never park. */
+  open(family: SocketFamily, datagram: boolean): SocketKey;
+  openPair(datagram: boolean): [SocketKey, SocketKey] | number;
+  /** Takes a descriptor over, whatever comes of it. */
+  adopt(descriptor: number): SocketKey;
+  /** A copy of a descriptor of any kind, for `waitReady` and `watch` only. */
+  watchCopy(descriptor: number): SocketKey;
+  duplicate(descriptor: number): number;
+  /** Forgets the socket; the descriptor is the caller's. */
+  detach(key: SocketKey): number;
+  descriptor(key: SocketKey): number;
+  /** Its {@link SocketFamily}, plus {@link Kind}. */
+  kind(key: SocketKey): number;
+  /** Addresses are an IP address and a port, or a path and −1. */
+  bind(key: SocketKey, host: string, port: number): number;
+  listen(key: SocketKey, backlog: number): number;
+  /** 0: connected; `Outcome.Pending`: `finishConnect` tells. */
+  startConnect(key: SocketKey, host: string, port: number): number;
+  finishConnect(key: SocketKey, timeout: number): number;
+  accept(key: SocketKey, timeout: number): SocketKey;
   receive(key: SocketKey, limit: number, timeout: number): number;
   receiveInto(key: SocketKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
+  /** The length of a datagram, also of what did not fit; its sender is in the scratch memory, as after `address`. */
+  receiveFrom(key: SocketKey, limit: number, timeout: number): number;
+  receiveFromInto(key: SocketKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
   send(
     key: SocketKey,
     view: Uint8Array,
@@ -137,10 +182,38 @@ interface Native {
     timeout: number,
     all: boolean,
   ): number;
+  /** An empty host is where the socket is connected to. */
+  sendTo(
+    key: SocketKey,
+    view: Uint8Array,
+    offset: number,
+    length: number,
+    timeout: number,
+    host: string,
+    port: number,
+  ): number;
+  /** Fewer than `count` at the end of the file. */
+  sendFile(key: SocketKey, descriptor: number, offset: number, count: number, timeout: number): number;
   /** 1: reading, 2: writing, 3: both. */
   shutdown(key: SocketKey, how: 1 | 2 | 3): number;
   close(key: SocketKey): void;
-  address(key: SocketKey, remote: boolean): [ip: string, port: number] | number;
+  /** Puts the address into the scratch memory: `readAddress` of socket-address.ts. */
+  address(key: SocketKey, remote: boolean): number;
+  setOption(key: SocketKey, name: string, value: number): number;
+  getOption(key: SocketKey, name: string): [number] | number;
+  setRawOption(key: SocketKey, level: number, name: number, value: Uint8Array): number;
+  /** How many bytes of `value` were written. */
+  getRawOption(key: SocketKey, level: number, name: number, value: Uint8Array): number;
+  setMembership(key: SocketKey, group: string, interfaceIndex: number, join: boolean): number;
+  setMulticastInterface(key: SocketKey, address: string, interfaceIndex: number): number;
+  /** Which of the {@link Sides} are ready. */
+  waitReady(key: SocketKey, sides: number, timeout: number): number;
+  /** Calls the slot once, when the side is ready or the socket is closed. */
+  watch(key: SocketKey, side: Sides, slot: number, referenced: boolean): number;
+  /** `false`: the slot will be called, or was. */
+  unwatch(key: SocketKey, side: Sides): boolean;
+  /** Asks about an array of `struct pollfd` without waiting. How many are ready. */
+  pollDescriptors(view: Uint8Array): number;
   addResolver(
     nameservers: string[],
     timeout: number,

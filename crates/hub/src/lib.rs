@@ -20,7 +20,7 @@ pub use clock::{Clock, MonotonicClock, StoppableClock, as_nanos};
 pub use dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 pub use error::ParkError;
 pub use hub::{Answer, Cause, Hub, Ready, ResolverId, WOKEN_SLOT};
-pub use net::{SocketKey, Sockets, StackId};
+pub use net::{Address, Side, SocketFamily, SocketKey, SocketKind, Sockets, StackId, Waiter};
 pub use poller::{Event, Poller, Readiness, Waker};
 pub use timers::{TimerKey, Timers};
 pub use wakers::{Called, HubNumber, Membership, hubs_ended, is_alive, list_address, wake_hub};

@@ -142,7 +142,11 @@ struct Pair {
 
 impl Pair {
     fn new(client: &ClientConfig, name: &str, server: &ServerConfig) -> Self {
-        Self { client: Session::client(client, name).unwrap(), server: Session::server(server).unwrap(), step: usize::MAX }
+        Self {
+            client: Session::client(client, name).unwrap(),
+            server: Session::server(server).unwrap(),
+            step: usize::MAX,
+        }
     }
 
     /// Moves everything both ways until nothing is left to be sent. What was received stays in the sessions.

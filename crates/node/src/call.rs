@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::error::{Failure, of_status};
 
 /// The most arguments that a native function takes.
-const MAX_ARGUMENTS: usize = 6;
+const MAX_ARGUMENTS: usize = 7;
 
 /// What a native function returns: a value, or nothing for `undefined`.
 pub(crate) type Returned = Result<napi_value, Failure>;
@@ -110,6 +110,24 @@ impl Arguments {
                 "the buffer was detached or resized while the greenlet was parked on it",
             )),
         }
+    }
+
+    /// All bytes of a Uint8Array or Buffer.
+    pub(crate) fn all_bytes(&self, index: usize) -> Result<Bytes, Failure> {
+        let mut length = 0;
+        // SAFETY: (local) as above; what is not asked for may be null.
+        check(unsafe {
+            napi_sys::napi_get_typedarray_info(
+                self.env,
+                self.values[index],
+                ptr::null_mut(),
+                &mut length,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        })?;
+        self.bytes(index, 0, length)
     }
 
     /// The strings of an array.
