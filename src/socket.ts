@@ -144,6 +144,16 @@ export class Socket extends Connection {
     return new Socket(opened as SocketOptions);
   }
 
+  /** Hands the socket over to a new object; this one is closed from then on. @internal */
+  _handOver(call: string): Socket {
+    this._checkOpen(call);
+    const key = native.rename(this.#key);
+    this.#key = -1;
+    const successor = Socket._of(new Opened(key, this.#family, this.#isDatagram));
+    successor.timeout = this.timeout;
+    return successor;
+  }
+
   /** Native code's name for it. @internal */
   get _key(): number {
     return this.#key;
