@@ -254,8 +254,12 @@ interface Native {
   tlsRemoveConfig(key: ConfigKey): void;
   /** Lines that were noted since the last call. */
   tlsKeyLog(key: ConfigKey): string;
-  /** An empty name is any server. */
-  tlsOpen(socket: SocketKey, config: ConfigKey, name: string): TlsKey | [argument: string, problem: string];
+  /** An empty name is any server. By its old key, the socket is closed. */
+  tlsOpen(
+    socket: SocketKey,
+    config: ConfigKey,
+    name: string,
+  ): [key: TlsKey, socket: SocketKey] | [argument: string, problem: string];
   /** Of sessions: as the same calls for sockets; after `EPROTO`, `tlsFailure` tells more. */
   tlsHandshake(key: TlsKey, timeout: number): number;
   tlsReceive(key: TlsKey, limit: number, timeout: number): number;

@@ -144,10 +144,8 @@ export class Socket extends Connection {
     return new Socket(opened as SocketOptions);
   }
 
-  /** Hands the socket over to a new object; this one is closed from then on. @internal */
-  _handOver(call: string): Socket {
-    this._checkOpen(call);
-    const key = native.rename(this.#key);
+  /** Hands the socket over to a new object under a new key; this one is closed from then on. @internal */
+  _handOver(key: number = native.rename(this.#key)): Socket {
     this.#key = -1;
     const successor = Socket._of(new Opened(key, this.#family, this.#isDatagram));
     successor.timeout = this.timeout;

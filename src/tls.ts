@@ -141,17 +141,14 @@ export class TlsSocket extends Connection {
     super();
     const { context, isServer, servername } = checked;
     const config = context._config(call, isServer);
-    const taken = socket._handOver(call);
-    const key = native.tlsOpen(taken._key, config, servername);
-    if (typeof key !== 'number') {
-      taken.close();
-      throw new TypeError(`${call}: ${key[0]} ${key[1]}`);
-    }
-    this.#socket = taken;
+    socket._checkOpen(call);
+    const [key, taken] = native.tlsOpen(socket._key, config, servername);
+    if (typeof key === 'string') throw new TypeError(`${call}: ${key} ${taken}`);
+    this.#socket = socket._handOver(taken as number);
     this.#key = key;
     this.#context = context;
     this.#checked = checked;
-    this.timeout = taken.timeout;
+    this.timeout = this.#socket.timeout;
   }
 
   get closed(): boolean {
@@ -332,7 +329,7 @@ export class TlsSocket extends Connection {
     );
     if (isUnread === 1) throw new TlsUnreadError();
     this.#key = -1;
-    return this.#socket._handOver(call);
+    return this.#socket._handOver();
   }
 
   #what(): TlsAgreed | undefined {

@@ -1,6 +1,11 @@
 import { type ChildProcess, spawn as spawnProgram } from 'node:child_process';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import {
+  type AddressInfo,
+  connect as connectPlain,
+  createServer as createPlain,
+  type Socket as PlainSocket,
+} from 'node:net';
 import * as nodeTls from 'node:tls';
 import { Greenlet, joinAll, killAll, spawn, waitFor } from 'greenstack';
 import { createServer, type Socket, socketPair } from 'greenstack/socket';
@@ -105,13 +110,15 @@ export function listenNode(
   options: nodeTls.TlsOptions,
   onConnection: (socket: nodeTls.TLSSocket) => void,
 ): NodeServer {
-  const sockets = new Set<nodeTls.TLSSocket>();
+  const sockets = new Set<PlainSocket>();
   const errors: Error[] = [];
   const server = nodeTls.createServer({ allowHalfOpen: true, ...options }, (socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
     socket.on('error', (error) => errors.push(error));
     onConnection(socket);
+  });
+  server.on('connection', (socket: PlainSocket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
   });
   server.on('tlsClientError', (error) => errors.push(error));
   server.listen(0, '127.0.0.1');
@@ -127,6 +134,13 @@ export function listenNode(
   };
 }
 
+const sessions = new WeakMap<nodeTls.TLSSocket, Buffer>();
+
+/** What a client needs to resume its session: the last that it was given. */
+export function sessionOf(socket: nodeTls.TLSSocket): Buffer | undefined {
+  return sessions.get(socket);
+}
+
 /** A client of `node:tls`, connected. Switches; throws its error. */
 export function connectNode(port: number, options: nodeTls.ConnectionOptions = {}): nodeTls.TLSSocket {
   const socket = nodeTls.connect({
@@ -136,6 +150,7 @@ export function connectNode(port: number, options: nodeTls.ConnectionOptions = {
     servername: 'a.test',
     ...options,
   });
+  socket.on('session', (session) => sessions.set(socket, session));
   waitFor(once(socket, 'secureConnect'));
   return socket;
 }
@@ -173,7 +188,7 @@ export class Program implements Disposable {
   /** Waits until it has printed something that matches. Switches. */
   prints(pattern: RegExp): RegExpExecArray {
     return waitFor(
-      new Promise((resolve, reject) => {
+      new Promise<RegExpExecArray>((resolve, reject) => {
         const look = (): void => {
           const found = pattern.exec(this.#printed);
           if (found !== null) resolve(found);
@@ -217,4 +232,53 @@ export function opensslServer(
       files[Symbol.dispose]();
     },
   };
+}
+
+/** Stands between a client and a server, as the network does, and is as unreliable. */
+export interface Relay extends Disposable {
+  port: number;
+  /** Passes nothing on any more. */
+  stall(): void;
+  /** Passes everything on again. */
+  goOn(): void;
+  /** Ends both connections, after what has come so far. */
+  cut(): void;
+  /** Breaks both connections. */
+  reset(): void;
+  /** Changes the bytes that go to the client. */
+  alter: (bytes: Buffer) => Buffer;
+}
+
+/** Starts a relay to a server on 127.0.0.1. Switches. */
+export function relayTo(target: number): Relay {
+  const sockets = new Set<PlainSocket>();
+  const server = createPlain({ allowHalfOpen: true }, (client) => {
+    const upstream = connectPlain({ port: target, host: '127.0.0.1', allowHalfOpen: true });
+    client.on('data', (bytes) => upstream.write(bytes));
+    upstream.on('data', (bytes: Buffer) => client.write(relay.alter(bytes)));
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(from);
+      from.on('end', () => to.end());
+      from.on('error', () => to.destroy());
+      from.on('close', () => sockets.delete(from));
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  waitFor(once(server, 'listening'));
+  const relay: Relay = {
+    port: (server.address() as AddressInfo).port,
+    alter: (bytes) => bytes,
+    stall: () => sockets.forEach((socket) => socket.pause()),
+    goOn: () => sockets.forEach((socket) => socket.resume()),
+    cut: () => sockets.forEach((socket) => socket.end()),
+    reset: () => sockets.forEach((socket) => socket.resetAndDestroy()),
+    [Symbol.dispose]() {
+      for (const socket of sockets) socket.destroy();
+      waitFor(new Promise<void>((resolve) => server.close(() => resolve())));
+    },
+  };
+  return relay;
 }

@@ -16,7 +16,7 @@ use crate::error::ParkError;
 use crate::net::{Side, SocketKey, Sockets, StackId, Waiter as SocketWaiter};
 use crate::poller::{Event, Poller};
 use crate::timers::{TimerKey, Timers};
-use crate::tls::TlsSockets;
+use crate::tls::{ConfigError, ConfigKey, TlsKey, TlsSockets};
 use crate::wakers::{HubNumber, Membership};
 
 /// An entry of the ready queue.
@@ -394,6 +394,21 @@ impl Hub {
         let (renamed, told) = self.sockets.rename(&self.poller, key)?;
         self.tell_all(told);
         Ok(renamed)
+    }
+
+    /// Puts a session on a socket, which gets a new key: whoever waits for it by the old one is made ready.
+    ///
+    /// # Errors
+    /// The name cannot be one, or the socket is closed; nothing has changed then.
+    pub fn open_tls(
+        &mut self,
+        socket: SocketKey,
+        config: ConfigKey,
+        name: &str,
+    ) -> Result<(TlsKey, SocketKey), ConfigError> {
+        let session = self.tls.session_for(config, name)?;
+        let socket = self.rename_socket(socket).map_err(|error| ConfigError::of_socket(&error))?;
+        Ok((self.tls.open(socket, session), socket))
     }
 
     fn tell_all(&mut self, told: [Option<SocketWaiter>; 2]) {

@@ -62,15 +62,6 @@ impl Core {
         self.hub().tls.socket(key)
     }
 
-    fn config_value(&self, added: Result<ConfigKey, ConfigError>) -> Returned {
-        match added {
-            Ok(key) => self.double_value(key.to_bits() as f64),
-            Err(ConfigError { argument, problem }) => {
-                self.array_value([self.text_value(argument), self.text_value(&problem)])
-            }
-        }
-    }
-
     fn texts_value<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Returned {
         self.array_value(texts.into_iter().map(|text| self.text_value(text)))
     }
@@ -112,7 +103,10 @@ pub(crate) fn config(core: &'static Core, arguments: Arguments) -> Returned {
         ClientConfig::new(&ClientOptions { common, check_name: has(flag::CHECK_NAME) })
             .map(|config| core.hub().tls.add_client_config(config))
     };
-    core.config_value(added)
+    match added {
+        Ok(key) => core.double_value(key.to_bits() as f64),
+        Err(ConfigError { argument, problem }) => core.texts_value([argument, problem.as_str()]),
+    }
 }
 
 /// `tlsRemoveConfig(config)`
@@ -127,11 +121,19 @@ pub(crate) fn key_log(core: &'static Core, arguments: Arguments) -> Returned {
     core.text_value(&lines)
 }
 
-/// `tlsOpen(socket, config, serverName)`: the key of the session, or the argument that cannot be used and why.
+/// `tlsOpen(socket, config, serverName)`: the key of the session, and the socket's new one; or the argument that cannot be
+/// used and why.
 pub(crate) fn open(core: &'static Core, arguments: Arguments) -> Returned {
     let socket = SocketKey::from_bits(arguments.double(0)? as u64);
-    let opened = core.hub().tls.open(socket, config_key(&arguments, 1)?, &arguments.text(2)?);
-    core.config_value(opened)
+    let opened = core.hub().open_tls(socket, config_key(&arguments, 1)?, &arguments.text(2)?);
+    core.note_work();
+    match opened {
+        Ok((key, socket)) => {
+            let keys = [key.to_bits(), socket.to_bits()];
+            core.array_value(keys.map(|key| core.double_value(key as f64)))
+        }
+        Err(ConfigError { argument, problem }) => core.texts_value([argument, problem.as_str()]),
+    }
 }
 
 /// `tlsHandshake(key, timeout)`: 0 once it is done.

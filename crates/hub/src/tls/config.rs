@@ -77,6 +77,10 @@ impl ConfigError {
     pub(super) fn new(argument: &'static str, problem: impl Into<String>) -> Self {
         Self { argument, problem: problem.into() }
     }
+
+    pub(crate) fn of_socket(error: &std::io::Error) -> Self {
+        Self::new("socket", format!("cannot be used: {error}"))
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -99,21 +99,25 @@ impl TlsSockets {
         })
     }
 
-    /// Puts a session on a socket. `name` is that of the server, for clients.
+    /// Makes a session. `name` is that of the server, for clients.
     ///
     /// # Errors
     /// The name cannot be one.
-    pub fn open(&mut self, socket: SocketKey, config: ConfigKey, name: &str) -> Result<TlsKey, ConfigError> {
-        let session = match self.configs.get(config.0) {
-            Some(Config::Client(config)) => Session::client(config, name)?,
-            Some(Config::Server(config)) => Session::server(config)?,
-            None => return Err(ConfigError::new("secureContext", "is none")),
-        };
+    pub fn session_for(&self, config: ConfigKey, name: &str) -> Result<Session, ConfigError> {
+        match self.configs.get(config.0) {
+            Some(Config::Client(config)) => Session::client(config, name),
+            Some(Config::Server(config)) => Session::server(config),
+            None => Err(ConfigError::new("secureContext", "is none")),
+        }
+    }
+
+    /// Puts a session on a socket.
+    pub fn open(&mut self, socket: SocketKey, session: Session) -> TlsKey {
         if self.incoming.is_empty() {
             self.incoming = vec![0; 2 * WIRE_SIZE];
             self.outgoing = vec![0; WIRE_SIZE];
         }
-        Ok(TlsKey(self.entries.insert(Entry { socket, session, truncated: false })))
+        TlsKey(self.entries.insert(Entry { socket, session, truncated: false }))
     }
 
     /// The socket of a session, if it is open.
