@@ -41,6 +41,18 @@ export const enum Sides {
   Write = 2,
 }
 
+/** Options of `tlsConfig()`, as bits; `flag` in crates/node/src/tls.rs has the same list. */
+export const enum TlsFlag {
+  RejectUnauthorized = 1,
+  CheckName = 2,
+  Resumption = 4,
+  LogKeys = 8,
+  NotTls12 = 16,
+  NotTls13 = 32,
+  RequestCertificate = 64,
+  NameRoots = 128,
+}
+
 /** Where in the scratch memory an address is, and before it the bytes that were received. */
 export const ADDRESS_OFFSET = 65_536;
 
@@ -92,6 +104,20 @@ export type Counts = [
 ];
 
 type SocketKey = number;
+type TlsKey = number;
+type ConfigKey = number;
+
+/** What the ends of a session have agreed on; texts are empty where there is nothing. */
+export type TlsAgreed = [
+  protocol: string,
+  cipher: string,
+  standardCipher: string,
+  alpnProtocol: string,
+  serverName: string,
+  resumed: string,
+  objectionCode: string,
+  objection: string,
+];
 
 interface Native {
   nativeVersion(): string;
@@ -159,6 +185,8 @@ interface Native {
   duplicate(descriptor: number): number;
   /** Forgets the socket; the descriptor is the caller's. */
   detach(key: SocketKey): number;
+  /** A new key for the socket; by the old one it is closed. */
+  rename(key: SocketKey): SocketKey;
   descriptor(key: SocketKey): number;
   /** Its {@link SocketFamily}, plus {@link Kind}. */
   kind(key: SocketKey): number;
@@ -214,6 +242,45 @@ interface Native {
   unwatch(key: SocketKey, side: Sides): boolean;
   /** Asks about an array of `struct pollfd` without waiting. How many are ready. */
   pollDescriptors(view: Uint8Array): number;
+  /** The argument that cannot be used and why, if there is one. Of each identity: name, certificate, key. */
+  tlsConfig(
+    server: boolean,
+    identities: string[],
+    roots: string[],
+    alpnProtocols: string[],
+    ciphers: string[],
+    flags: number,
+  ): ConfigKey | [argument: string, problem: string];
+  tlsRemoveConfig(key: ConfigKey): void;
+  /** Lines that were noted since the last call. */
+  tlsKeyLog(key: ConfigKey): string;
+  /** An empty name is any server. By its old key, the socket is closed. */
+  tlsOpen(
+    socket: SocketKey,
+    config: ConfigKey,
+    name: string,
+  ): [key: TlsKey, socket: SocketKey] | [argument: string, problem: string];
+  /** Of sessions: as the same calls for sockets; after `EPROTO`, `tlsFailure` tells more. */
+  tlsHandshake(key: TlsKey, timeout: number): number;
+  tlsReceive(key: TlsKey, limit: number, timeout: number): number;
+  tlsReceiveInto(key: TlsKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
+  tlsSend(
+    key: TlsKey,
+    view: Uint8Array,
+    offset: number,
+    length: number,
+    timeout: number,
+    all: boolean,
+  ): number;
+  tlsShutdown(key: TlsKey, timeout: number): number;
+  /** 0: the session is no more; 1: there is plaintext that was not received. */
+  tlsUnwrap(key: TlsKey, timeout: number): number;
+  /** Ends the session; the socket stays open. */
+  tlsClose(key: TlsKey): void;
+  tlsFailure(key: TlsKey): [code: string, message: string] | undefined;
+  tlsAgreed(key: TlsKey): TlsAgreed | undefined;
+  /** In DER. */
+  tlsPeerCertificates(key: TlsKey): Buffer[];
   addResolver(
     nameservers: string[],
     timeout: number,

@@ -16,6 +16,7 @@ use crate::error::ParkError;
 use crate::net::{Side, SocketKey, Sockets, StackId, Waiter as SocketWaiter};
 use crate::poller::{Event, Poller};
 use crate::timers::{TimerKey, Timers};
+use crate::tls::{ConfigError, ConfigKey, TlsKey, TlsSockets};
 use crate::wakers::{HubNumber, Membership};
 
 /// An entry of the ready queue.
@@ -111,6 +112,8 @@ pub struct Hub {
     poller: Poller,
     /// The sockets of this hub.
     pub sockets: Sockets,
+    /// Those of them that are encrypted.
+    pub tls: TlsSockets,
     dns: Dns,
     resolvers: Vec<Option<Resolver>>,
     lookups: HashMap<u64, Lookup>,
@@ -144,6 +147,7 @@ impl Hub {
             dns: Dns::new(poller.waker()),
             poller,
             sockets: Sockets::new(),
+            tls: TlsSockets::new(),
             resolvers: Vec::new(),
             lookups: HashMap::new(),
             next_lookup: 0,
@@ -380,6 +384,31 @@ impl Hub {
         let (descriptor, told) = self.sockets.detach(&self.poller, key)?;
         self.tell_all(told);
         Ok(descriptor)
+    }
+
+    /// Gives a socket a new key, and makes ready whoever waits for it by the old one.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn rename_socket(&mut self, key: SocketKey) -> io::Result<SocketKey> {
+        let (renamed, told) = self.sockets.rename(&self.poller, key)?;
+        self.tell_all(told);
+        Ok(renamed)
+    }
+
+    /// Puts a session on a socket, which gets a new key: whoever waits for it by the old one is made ready.
+    ///
+    /// # Errors
+    /// The name cannot be one, or the socket is closed; nothing has changed then.
+    pub fn open_tls(
+        &mut self,
+        socket: SocketKey,
+        config: ConfigKey,
+        name: &str,
+    ) -> Result<(TlsKey, SocketKey), ConfigError> {
+        let session = self.tls.session_for(config, name)?;
+        let socket = self.rename_socket(socket).map_err(|error| ConfigError::of_socket(&error))?;
+        Ok((self.tls.open(socket, session), socket))
     }
 
     fn tell_all(&mut self, told: [Option<SocketWaiter>; 2]) {

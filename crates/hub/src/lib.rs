@@ -13,6 +13,7 @@ mod net;
 mod poller;
 mod slab;
 mod timers;
+pub mod tls;
 mod wakers;
 
 pub use clock::{Clock, MonotonicClock, StoppableClock, as_nanos};

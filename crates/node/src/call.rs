@@ -229,6 +229,22 @@ impl Core {
         Ok(value)
     }
 
+    /// A Buffer with a copy of the bytes.
+    pub(crate) fn bytes_value(&self, bytes: &[u8]) -> Returned {
+        let mut value = ptr::null_mut();
+        // SAFETY: (local) as above; the bytes are passed with their length.
+        check(unsafe {
+            napi_sys::napi_create_buffer_copy(
+                self.env,
+                bytes.len(),
+                bytes.as_ptr().cast(),
+                ptr::null_mut(),
+                &mut value,
+            )
+        })?;
+        Ok(value)
+    }
+
     pub(crate) fn array_value(&self, elements: impl IntoIterator<Item = Returned>) -> Returned {
         let mut array = ptr::null_mut();
         // SAFETY: (local) as above.
