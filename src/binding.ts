@@ -18,7 +18,43 @@ export const enum Outcome {
   TimedOut = -100_001,
   Interrupted = -100_002,
   Busy = -100_003,
+  Pending = -100_004,
 }
+
+/** Families of sockets, as native code names them. */
+export const enum SocketFamily {
+  Unix = 1,
+  V4 = 4,
+  V6 = 6,
+}
+
+/** Bits of `kind()`. */
+export const enum Kind {
+  Family = 15,
+  Datagram = 16,
+  Listening = 32,
+}
+
+/** Bits for the sides of a socket. */
+export const enum Sides {
+  Read = 1,
+  Write = 2,
+}
+
+/** Options of `tlsConfig()`, as bits; `flag` in crates/node/src/tls.rs has the same list. */
+export const enum TlsFlag {
+  RejectUnauthorized = 1,
+  CheckName = 2,
+  Resumption = 4,
+  LogKeys = 8,
+  NotTls12 = 16,
+  NotTls13 = 32,
+  RequestCertificate = 64,
+  NameRoots = 128,
+}
+
+/** Where in the scratch memory an address is, and before it the bytes that were received. */
+export const ADDRESS_OFFSET = 65_536;
 
 /** Bits of what `outlook()` returns; `outlook` in crates/node has the same list. */
 export const enum Outlook {
@@ -68,6 +104,20 @@ export type Counts = [
 ];
 
 type SocketKey = number;
+type TlsKey = number;
+type ConfigKey = number;
+
+/** What the ends of a session have agreed on; texts are empty where there is nothing. */
+export type TlsAgreed = [
+  protocol: string,
+  cipher: string,
+  standardCipher: string,
+  alpnProtocol: string,
+  serverName: string,
+  resumed: string,
+  objectionCode: string,
+  objection: string,
+];
 
 /**
  * What to find out about a name: the number of a kind of record, in the order of `RecordKind` in crates/hub; or these together.
@@ -98,7 +148,7 @@ export type RecordFields = [ttl: number, ...fields: Array<string | number>];
 
 interface Native {
   nativeVersion(): string;
-  /** Memory that `receive` fills, to be copied from before anything else happens. */
+  /** Memory that native code fills with bytes and addresses, to be copied from before anything else happens. */
   readonly scratch: ArrayBuffer;
   /** Hands over what native code calls. `run(id, handedOver)` is a runner's loop, `turn()` calls {@link turn}. */
   start(
@@ -152,10 +202,33 @@ interface Native {
   /** Throws unless the collector's words are still followed. */
   checkIntact(): void;
   statistics(): Counts;
-  /** Timeouts are in ms; negative: none, 0: never park. */
-  connect(ip: string, port: number, localIp: string, localPort: number, timeout: number): SocketKey;
+  /** Of sockets: results are keys and counts, negative errno or {@link Outcome}. Timeouts are in ms; negative: none, 0: never park. */
+  open(family: SocketFamily, datagram: boolean): SocketKey;
+  openPair(datagram: boolean): [SocketKey, SocketKey] | number;
+  /** Takes a descriptor over, whatever comes of it. */
+  adopt(descriptor: number): SocketKey;
+  /** A copy of a descriptor of any kind, for `waitReady` and `watch` only. */
+  watchCopy(descriptor: number): SocketKey;
+  duplicate(descriptor: number): number;
+  /** Forgets the socket; the descriptor is the caller's. */
+  detach(key: SocketKey): number;
+  /** A new key for the socket; by the old one it is closed. */
+  rename(key: SocketKey): SocketKey;
+  descriptor(key: SocketKey): number;
+  /** Its {@link SocketFamily}, plus {@link Kind}. */
+  kind(key: SocketKey): number;
+  /** Addresses are an IP address and a port, or a path and −1. */
+  bind(key: SocketKey, host: string, port: number): number;
+  listen(key: SocketKey, backlog: number): number;
+  /** 0: connected; `Outcome.Pending`: `finishConnect` tells. */
+  startConnect(key: SocketKey, host: string, port: number): number;
+  finishConnect(key: SocketKey, timeout: number): number;
+  accept(key: SocketKey, timeout: number): SocketKey;
   receive(key: SocketKey, limit: number, timeout: number): number;
   receiveInto(key: SocketKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
+  /** The length of a datagram, also of what did not fit; its sender is in the scratch memory, as after `address`. */
+  receiveFrom(key: SocketKey, limit: number, timeout: number): number;
+  receiveFromInto(key: SocketKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
   send(
     key: SocketKey,
     view: Uint8Array,
@@ -164,10 +237,77 @@ interface Native {
     timeout: number,
     all: boolean,
   ): number;
+  /** An empty host is where the socket is connected to. */
+  sendTo(
+    key: SocketKey,
+    view: Uint8Array,
+    offset: number,
+    length: number,
+    timeout: number,
+    host: string,
+    port: number,
+  ): number;
+  /** Fewer than `count` at the end of the file. */
+  sendFile(key: SocketKey, descriptor: number, offset: number, count: number, timeout: number): number;
   /** 1: reading, 2: writing, 3: both. */
   shutdown(key: SocketKey, how: 1 | 2 | 3): number;
   close(key: SocketKey): void;
-  address(key: SocketKey, remote: boolean): [ip: string, port: number] | number;
+  /** Puts the address into the scratch memory: `readAddress` of socket-address.ts. */
+  address(key: SocketKey, remote: boolean): number;
+  setOption(key: SocketKey, name: string, value: number): number;
+  getOption(key: SocketKey, name: string): [number] | number;
+  setRawOption(key: SocketKey, level: number, name: number, value: Uint8Array): number;
+  /** How many bytes of `value` were written. */
+  getRawOption(key: SocketKey, level: number, name: number, value: Uint8Array): number;
+  setMembership(key: SocketKey, group: string, interfaceIndex: number, join: boolean): number;
+  setMulticastInterface(key: SocketKey, address: string, interfaceIndex: number): number;
+  /** Which of the {@link Sides} are ready. */
+  waitReady(key: SocketKey, sides: number, timeout: number): number;
+  /** Calls the slot once, when the side is ready or the socket is closed. */
+  watch(key: SocketKey, side: Sides, slot: number, referenced: boolean): number;
+  /** `false`: the slot will be called, or was. */
+  unwatch(key: SocketKey, side: Sides): boolean;
+  /** Asks about an array of `struct pollfd` without waiting. How many are ready. */
+  pollDescriptors(view: Uint8Array): number;
+  /** The argument that cannot be used and why, if there is one. Of each identity: name, certificate, key. */
+  tlsConfig(
+    server: boolean,
+    identities: string[],
+    roots: string[],
+    alpnProtocols: string[],
+    ciphers: string[],
+    flags: number,
+  ): ConfigKey | [argument: string, problem: string];
+  tlsRemoveConfig(key: ConfigKey): void;
+  /** Lines that were noted since the last call. */
+  tlsKeyLog(key: ConfigKey): string;
+  /** An empty name is any server. By its old key, the socket is closed. */
+  tlsOpen(
+    socket: SocketKey,
+    config: ConfigKey,
+    name: string,
+  ): [key: TlsKey, socket: SocketKey] | [argument: string, problem: string];
+  /** Of sessions: as the same calls for sockets; after `EPROTO`, `tlsFailure` tells more. */
+  tlsHandshake(key: TlsKey, timeout: number): number;
+  tlsReceive(key: TlsKey, limit: number, timeout: number): number;
+  tlsReceiveInto(key: TlsKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
+  tlsSend(
+    key: TlsKey,
+    view: Uint8Array,
+    offset: number,
+    length: number,
+    timeout: number,
+    all: boolean,
+  ): number;
+  tlsShutdown(key: TlsKey, timeout: number): number;
+  /** 0: the session is no more; 1: there is plaintext that was not received. */
+  tlsUnwrap(key: TlsKey, timeout: number): number;
+  /** Ends the session; the socket stays open. */
+  tlsClose(key: TlsKey): void;
+  tlsFailure(key: TlsKey): [code: string, message: string] | undefined;
+  tlsAgreed(key: TlsKey): TlsAgreed | undefined;
+  /** In DER. */
+  tlsPeerCertificates(key: TlsKey): Buffer[];
   /**
    * A nameserver is `udp ip:port`, `tcp ip:port` or `tls ip:port name`. The numbers: timeout, tries, ndots (negative: as the
    * system), and of the cache the size, the longest and the shortest time. Times are in ms.

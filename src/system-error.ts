@@ -14,7 +14,8 @@ export interface SystemError extends Error {
 /** Where the call was directed to. */
 export interface ErrorAddress {
   address: string;
-  port: number;
+  /** None for paths. */
+  port?: number;
 }
 
 /**
@@ -24,7 +25,8 @@ export interface ErrorAddress {
  */
 export function systemError(errno: number, syscall: string, where?: ErrorAddress): SystemError {
   const code = getSystemErrorName(errno);
-  const place = where === undefined ? '' : ` ${where.address}:${where.port}`;
+  const port = where?.port === undefined ? '' : `:${where.port}`;
+  const place = where === undefined ? '' : ` ${where.address}${port}`;
   return Object.assign(
     new Error(`${syscall} ${code}${place}`),
     { errno, code, syscall },
@@ -33,6 +35,8 @@ export function systemError(errno: number, syscall: string, where?: ErrorAddress
 }
 
 /** The negative number of an error that the system knows by `name`. */
-export function errnoOf(name: 'ECANCELED' | 'ETIMEDOUT' | 'EBADF'): number {
+export function errnoOf(
+  name: 'EBADF' | 'ECANCELED' | 'ECONNRESET' | 'ENOTCONN' | 'EPROTO' | 'ETIMEDOUT',
+): number {
   return -constants.errno[name];
 }

@@ -45,11 +45,11 @@ export function noteWork(): void {
   if (timeKeeper !== null) timeKeeper.noteWork();
 }
 
-/** Entries of pending timers by slot. */
+/** What is called by native code, by slot: pending timers, and who watches sockets. */
 const entries: Array<Expirable | null> = [];
 const freeSlots: number[] = [];
 
-const CANCELLED: Expirable = { expire() {} };
+const ABANDONED: Expirable = { expire() {} };
 
 /**
  * The timer started last, if its greenlet has not parked since. It cannot expire before that, and most timeouts are
@@ -67,11 +67,28 @@ function arm(timer: HubTimer): void {
   timer._arm();
 }
 
-/** The entry of a timer that is due; its slot is free from now on. */
-export function takeExpired(slot: number): Expirable | null {
-  const entry = entries[slot] ?? null;
+/** Puts an entry into a free slot, to be called by native code. */
+export function takeSlot(entry: Expirable): number {
+  const slot = freeSlots.pop() ?? entries.length;
+  entries[slot] = entry;
+  return slot;
+}
+
+/** Frees a slot that native code does not call any more. */
+export function freeSlot(slot: number): void {
   entries[slot] = null;
   freeSlots.push(slot);
+}
+
+/** Forgets the entry of a slot that native code is going to call all the same. */
+export function abandonSlot(slot: number): void {
+  entries[slot] = ABANDONED;
+}
+
+/** The entry of a slot that native code calls; the slot is free from now on. */
+export function takeExpired(slot: number): Expirable | null {
+  const entry = entries[slot] ?? null;
+  freeSlot(slot);
   return entry;
 }
 
@@ -93,9 +110,8 @@ export class HubTimer {
   /** Fires once, after `ms`. Must not be pending. */
   start(ms: number, referenced: boolean): void {
     armTimer();
-    const slot = freeSlots.pop() ?? entries.length;
+    const slot = takeSlot(this);
     this.key = startNatively(ms, slot, referenced);
-    entries[slot] = this;
     this.slot = slot;
     noteWork();
   }
@@ -124,11 +140,10 @@ export class HubTimer {
     if (slot < 0) return;
     this.slot = -1;
     if (cancelNatively(this.key)) {
-      entries[slot] = null;
-      freeSlots.push(slot);
+      freeSlot(slot);
     } else {
       // It has expired and its slot is in the ready queue: the slot is free when it comes out.
-      entries[slot] = CANCELLED;
+      abandonSlot(slot);
     }
   }
 

@@ -4,20 +4,23 @@ use std::fmt;
 use std::io;
 
 /// Why a stack cannot park on a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ParkError {
-    /// Another stack is parked on the same direction of the socket already.
+    /// Somebody else waits for the same side of the socket already.
     Busy,
     /// The socket is closed.
     Closed,
+    /// The system cannot tell when the descriptor is ready.
+    System(io::Error),
 }
 
 impl fmt::Display for ParkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Busy => "another greenlet waits for this socket already",
-            Self::Closed => "the socket is closed",
-        })
+        match self {
+            Self::Busy => f.write_str("another greenlet waits for this socket already"),
+            Self::Closed => f.write_str("the socket is closed"),
+            Self::System(error) => error.fmt(f),
+        }
     }
 }
 

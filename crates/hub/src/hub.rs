@@ -7,13 +7,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::clock::{Clock, StoppableClock, as_nanos};
 use crate::dns::{Answer, Dns, ResolverId, ResolverOptions, Wanted};
-use crate::net::{Sockets, StackId};
+use crate::error::ParkError;
+use crate::net::{Side, SocketKey, Sockets, StackId, Waiter as SocketWaiter};
 use crate::poller::{Event, Poller};
 use crate::timers::{TimerKey, Timers};
+use crate::tls::{ConfigError, ConfigKey, TlsKey, TlsSockets};
 use crate::wakers::{HubNumber, Membership};
 
 /// An entry of the ready queue.
@@ -66,6 +69,18 @@ fn waiter_of(waiters: &mut Vec<Waiter>, stack: StackId) -> &mut Waiter {
     &mut waiters[index]
 }
 
+/// Makes ready who waited for a socket.
+fn tell(ready: &mut VecDeque<Ready>, waiters: &mut Vec<Waiter>, told: SocketWaiter) {
+    match told {
+        SocketWaiter::Stack(stack) => {
+            if waiter_of(waiters, stack).mark(Cause::Woken) {
+                ready.push_back(Ready::Wake(stack));
+            }
+        }
+        SocketWaiter::Slot(slot) => ready.push_back(Ready::Call(slot)),
+    }
+}
+
 /// What a timer is for.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
@@ -91,6 +106,8 @@ pub struct Hub {
     poller: Poller,
     /// The sockets of this hub.
     pub sockets: Sockets,
+    /// Those of them that are encrypted.
+    pub tls: TlsSockets,
     dns: Dns,
     /// Present since other hubs of the process may wake this one.
     membership: Option<Membership>,
@@ -114,6 +131,7 @@ impl Hub {
             dns: Dns::new(poller.waker()),
             poller,
             sockets: Sockets::new(),
+            tls: TlsSockets::new(),
             membership: None,
             woken: false,
             clock,
@@ -129,11 +147,6 @@ impl Hub {
     /// The poller, whose descriptor another loop can watch.
     pub fn poller(&self) -> &Poller {
         &self.poller
-    }
-
-    /// Sockets and the poller they are registered with.
-    pub fn sockets_and_poller(&mut self) -> (&mut Sockets, &mut Poller) {
-        (&mut self.sockets, &mut self.poller)
     }
 
     // ---- the ready queue
@@ -311,6 +324,80 @@ impl Hub {
 
     // ---- the system
 
+    /// Notes the current stack as the one that waits for a side of a socket; see [`Sockets::note`].
+    ///
+    /// # Errors
+    /// As [`Sockets::note`].
+    pub fn await_socket(&mut self, key: SocketKey, side: Side, stack: StackId) -> Result<(), ParkError> {
+        self.sockets.note(&self.poller, key, side, SocketWaiter::Stack(stack), true)
+    }
+
+    /// Queues [`Ready::Call`] for `slot`, once, when a side of a socket is ready or the socket is closed; at once if it
+    /// may be ready. [`Sockets::clear`] takes it back before that.
+    ///
+    /// # Errors
+    /// As [`Sockets::note`].
+    pub fn watch_socket(
+        &mut self,
+        key: SocketKey,
+        side: Side,
+        slot: u32,
+        referenced: bool,
+    ) -> Result<(), ParkError> {
+        if self.sockets.is_known_ready(key, side) {
+            self.ready.push_back(Ready::Call(slot));
+            return Ok(());
+        }
+        self.sockets.note(&self.poller, key, side, SocketWaiter::Slot(slot), referenced)
+    }
+
+    /// Closes a socket and makes ready whoever waits for it. Idempotent.
+    pub fn close_socket(&mut self, key: SocketKey) {
+        let told = self.sockets.close(key);
+        self.tell_all(told);
+    }
+
+    /// Forgets a socket without closing it, and makes ready whoever waits for it.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn detach_socket(&mut self, key: SocketKey) -> io::Result<OwnedFd> {
+        let (descriptor, told) = self.sockets.detach(&self.poller, key)?;
+        self.tell_all(told);
+        Ok(descriptor)
+    }
+
+    /// Gives a socket a new key, and makes ready whoever waits for it by the old one.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn rename_socket(&mut self, key: SocketKey) -> io::Result<SocketKey> {
+        let (renamed, told) = self.sockets.rename(&self.poller, key)?;
+        self.tell_all(told);
+        Ok(renamed)
+    }
+
+    /// Puts a session on a socket, which gets a new key: whoever waits for it by the old one is made ready.
+    ///
+    /// # Errors
+    /// The name cannot be one, or the socket is closed; nothing has changed then.
+    pub fn open_tls(
+        &mut self,
+        socket: SocketKey,
+        config: ConfigKey,
+        name: &str,
+    ) -> Result<(TlsKey, SocketKey), ConfigError> {
+        let session = self.tls.session_for(config, name)?;
+        let socket = self.rename_socket(socket).map_err(|error| ConfigError::of_socket(&error))?;
+        Ok((self.tls.open(socket, session), socket))
+    }
+
+    fn tell_all(&mut self, told: [Option<SocketWaiter>; 2]) {
+        for waiter in told.into_iter().flatten() {
+            tell(&mut self.ready, &mut self.waiters, waiter);
+        }
+    }
+
     /// Whether only the poll descriptor can make somebody ready: a parked socket or a lookup.
     pub fn awaits_events(&self) -> bool {
         self.sockets.waiting() > 0 || self.dns.pending() > 0
@@ -331,11 +418,8 @@ impl Hub {
         poller.poll(timeout, |_, event| match event {
             Event::Woken => woken = true,
             Event::Io { token, readiness } => {
-                let (reader, writer) = sockets.on_event(token, readiness);
-                for stack in [reader, writer].into_iter().flatten() {
-                    if waiter_of(waiters, stack).mark(Cause::Woken) {
-                        ready.push_back(Ready::Wake(stack));
-                    }
+                for waiter in sockets.on_event(token, readiness).into_iter().flatten() {
+                    tell(ready, waiters, waiter);
                 }
             }
         })?;

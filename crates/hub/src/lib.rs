@@ -13,6 +13,7 @@ mod net;
 mod poller;
 mod slab;
 mod timers;
+pub mod tls;
 mod wakers;
 
 pub use clock::{Clock, MonotonicClock, StoppableClock, as_nanos};
@@ -22,7 +23,7 @@ pub use dns::{
 };
 pub use error::ParkError;
 pub use hub::{Cause, Hub, Ready, WOKEN_SLOT};
-pub use net::{SocketKey, Sockets, StackId};
+pub use net::{Address, Side, SocketFamily, SocketKey, SocketKind, Sockets, StackId, Waiter};
 pub use poller::{Event, Poller, Readiness, Waker};
 pub use timers::{TimerKey, Timers};
 pub use wakers::{Called, HubNumber, Membership, hubs_ended, is_alive, list_address, wake_hub};

@@ -112,6 +112,24 @@ impl Arguments {
         }
     }
 
+    /// All bytes of a Uint8Array or Buffer.
+    pub(crate) fn all_bytes(&self, index: usize) -> Result<Bytes, Failure> {
+        let mut length = 0;
+        // SAFETY: (local) as above; what is not asked for may be null.
+        check(unsafe {
+            napi_sys::napi_get_typedarray_info(
+                self.env,
+                self.values[index],
+                ptr::null_mut(),
+                &mut length,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        })?;
+        self.bytes(index, 0, length)
+    }
+
     /// The strings of an array.
     pub(crate) fn texts(&self, index: usize) -> Result<Vec<String>, Failure> {
         self.elements(index, text)
@@ -242,6 +260,22 @@ impl Core {
         // SAFETY: (local) as above; the text is passed with its length.
         check(unsafe {
             napi_sys::napi_create_string_utf8(self.env, text.as_ptr().cast(), text.len() as isize, &mut value)
+        })?;
+        Ok(value)
+    }
+
+    /// A Buffer with a copy of the bytes.
+    pub(crate) fn bytes_value(&self, bytes: &[u8]) -> Returned {
+        let mut value = ptr::null_mut();
+        // SAFETY: (local) as above; the bytes are passed with their length.
+        check(unsafe {
+            napi_sys::napi_create_buffer_copy(
+                self.env,
+                bytes.len(),
+                bytes.as_ptr().cast(),
+                ptr::null_mut(),
+                &mut value,
+            )
         })?;
         Ok(value)
     }

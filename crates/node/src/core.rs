@@ -17,7 +17,7 @@ use crate::park::Inspection;
 use crate::runner::{Runner, Runners};
 use crate::turn::Pace;
 use crate::uv::Uv;
-use crate::{dns, park, scheduling, shared, socket};
+use crate::{dns, park, scheduling, shared, socket, tls};
 
 /// Everything native that belongs to one isolate. Leaked: parked stacks refer to it to the end.
 pub(crate) struct Core {
@@ -75,6 +75,9 @@ pub(crate) struct Script {
 
 /// Bytes received at once at the most.
 pub(crate) const SCRATCH_SIZE: usize = 64 * 1024;
+
+/// Where in the scratch memory an address is written to, after the bytes received, and how long it may be.
+pub(crate) const ADDRESS_SIZE: usize = 256;
 
 /// The words of an `Int32Array` that both sides read and write without a call.
 #[derive(Clone, Copy)]
@@ -144,7 +147,7 @@ impl Core {
             runner_error: Cell::new(None),
             switches: Cell::new(0),
             kept_alive: Cell::new(0),
-            scratch: RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice()),
+            scratch: RefCell::new(vec![0; SCRATCH_SIZE + ADDRESS_SIZE].into_boxed_slice()),
         })
     }
 
@@ -360,13 +363,54 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "followShutdownList"(0) => scheduling::follow_shutdown_list,
     "checkIntact"(0) => scheduling::check_intact,
     "statistics"(0) => scheduling::statistics,
-    "connect"(5) => socket::connect,
+    "open"(2) => socket::open,
+    "openPair"(1) => socket::open_pair,
+    "adopt"(1) => socket::adopt,
+    "watchCopy"(1) => socket::watch_copy,
+    "duplicate"(1) => socket::duplicate,
+    "detach"(1) => socket::detach,
+    "rename"(1) => socket::rename,
+    "descriptor"(1) => socket::descriptor,
+    "kind"(1) => socket::kind,
+    "bind"(3) => socket::bind,
+    "listen"(2) => socket::listen,
+    "startConnect"(3) => socket::start_connect,
+    "finishConnect"(2) => socket::finish_connect,
+    "accept"(2) => socket::accept,
     "receive"(3) => socket::receive,
     "receiveInto"(5) => socket::receive_into,
+    "receiveFrom"(3) => socket::receive_from,
+    "receiveFromInto"(5) => socket::receive_from_into,
     "send"(6) => socket::send,
+    "sendTo"(7) => socket::send_to,
+    "sendFile"(5) => socket::send_file,
     "shutdown"(2) => socket::shutdown,
     "close"(1) => socket::close,
     "address"(2) => socket::address,
+    "setOption"(3) => socket::set_option,
+    "getOption"(2) => socket::get_option,
+    "setRawOption"(4) => socket::set_raw_option,
+    "getRawOption"(4) => socket::get_raw_option,
+    "setMembership"(4) => socket::set_membership,
+    "setMulticastInterface"(3) => socket::set_multicast_interface,
+    "waitReady"(3) => socket::wait_ready,
+    "watch"(4) => socket::watch,
+    "unwatch"(2) => socket::unwatch,
+    "pollDescriptors"(1) => socket::poll_descriptors,
+    "tlsConfig"(6) => tls::config,
+    "tlsRemoveConfig"(1) => tls::remove_config,
+    "tlsKeyLog"(1) => tls::key_log,
+    "tlsOpen"(3) => tls::open,
+    "tlsHandshake"(2) => tls::handshake,
+    "tlsReceive"(3) => tls::receive,
+    "tlsReceiveInto"(5) => tls::receive_into,
+    "tlsSend"(6) => tls::send,
+    "tlsShutdown"(2) => tls::shutdown,
+    "tlsUnwrap"(2) => tls::unwrap,
+    "tlsClose"(1) => tls::close,
+    "tlsFailure"(1) => tls::failure,
+    "tlsAgreed"(1) => tls::agreed,
+    "tlsPeerCertificates"(1) => tls::peer_certificates,
     "addResolver"(7) => dns::add_resolver,
     "removeResolver"(1) => dns::remove_resolver,
     "known"(3) => dns::known,

@@ -1,15 +1,27 @@
-//! The table of sockets: who they are, what they are ready for, and who is parked on them.
+//! The table of sockets: who they are, what they are ready for, and who waits for them.
 //!
-//! This file knows of readiness and of parked stacks, and nothing of protocols; what one can do with a kind of
+//! This file knows of readiness and of waiters, and nothing of protocols; what one can do with a kind of
 //! socket stands in a file of its own. The rule for callers is: try the operation; if it would block, note the
-//! stack as reader or writer and suspend it; once it runs again, for whatever reason, clear the note; try again.
+//! stack as waiter and suspend it; once it runs again, for whatever reason, clear the note; try again.
+//!
+//! A socket is registered with the poller when somebody waits for it first: many are done before that. All are
+//! sockets of the system here, of whatever family; on Windows the poller would want them sorted by kind.
 
-mod tcp;
+mod address;
+mod datagram;
+mod options;
+mod stream;
 
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use mio::event::Source;
-use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Socket as RawSocket, Type};
+
+pub use address::Address;
 
 use crate::error::{ParkError, bad_descriptor};
 use crate::poller::{Poller, Readiness};
@@ -17,6 +29,24 @@ use crate::slab::{Key, Slab};
 
 /// Names a stack that can park. What it means is up to the user of the hub.
 pub type StackId = u32;
+
+/// Who is told that a socket became ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    /// A parked stack, to be entered. It stays noted until it clears the note itself.
+    Stack(StackId),
+    /// A slot to be called, once: what waits without a stack.
+    Slot(u32),
+}
+
+/// One half of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Receiving and accepting.
+    Read,
+    /// Sending, and connecting.
+    Write,
+}
 
 /// Names a socket. The key of a closed socket is stale: it names nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +67,28 @@ impl SocketKey {
     }
 }
 
+/// What a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketFamily {
+    /// IPv4.
+    V4,
+    /// IPv6, perhaps with IPv4 mapped into it.
+    V6,
+    /// Unix-domain.
+    Unix,
+}
+
+/// What kind of socket an adopted descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketKind {
+    /// Its family of addresses.
+    pub family: SocketFamily,
+    /// Whether it has datagrams, and no stream.
+    pub datagram: bool,
+    /// Whether it listens.
+    pub listening: bool,
+}
+
 /// The sockets of one hub. No method blocks.
 pub struct Sockets {
     slab: Slab<Socket>,
@@ -44,93 +96,123 @@ pub struct Sockets {
 }
 
 struct Socket {
-    kind: Kind,
+    raw: RawSocket,
+    /// The other end, where it was told when the connection was made.
+    peer: Option<Address>,
+    /// Was received already, and goes before all that comes.
+    unread: Vec<u8>,
+    registered: bool,
     read: Direction,
     write: Direction,
 }
 
-/// The kinds of sockets.
-enum Kind {
-    Tcp(TcpStream),
-}
-
-impl Kind {
-    fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(stream) => stream,
+impl Socket {
+    fn direction(&mut self, side: Side) -> &mut Direction {
+        match side {
+            Side::Read => &mut self.read,
+            Side::Write => &mut self.write,
         }
     }
-}
 
-/// One half of a socket: reading, or writing.
-#[derive(Default)]
-struct Direction {
-    /// Whether an operation is worth a system call. Edge-triggered: set by an event, cleared by the operation
-    /// that found nothing (more) to do.
-    ready: bool,
-    /// Whether the end of this direction was seen; then it stays ready, as no event will announce it again.
-    hung_up: bool,
-    parked: Option<Parked>,
-}
-
-struct Parked {
-    stack: StackId,
-    /// Whether the stack was reported by an event already. It keeps its place until it cleared it.
-    woken: bool,
-}
-
-impl Direction {
-    const fn ready(ready: bool) -> Self {
-        Self { ready, hung_up: false, parked: None }
-    }
-
-    /// Notes an event and returns whom to wake, once.
-    fn on_event(&mut self, ready: bool, hung_up: bool) -> Option<StackId> {
-        self.hung_up |= hung_up;
-        if !ready && !hung_up {
-            return None;
+    /// Runs a system call, unless it is known that it would block.
+    fn attempt<T>(
+        &mut self,
+        side: Side,
+        mut operation: impl FnMut(&RawSocket) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let registered = self.registered;
+        if !self.direction(side).ready {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.ready = true;
-        self.wake()
+        loop {
+            match operation(&self.raw) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.direction(side).ready = !registered;
+                    return Err(error);
+                }
+                result => return result,
+            }
+        }
     }
 
-    fn wake(&mut self) -> Option<StackId> {
-        let parked = self.parked.as_mut().filter(|parked| !parked.woken)?;
-        parked.woken = true;
-        Some(parked.stack)
-    }
-
-    /// Runs a system call that moves up to `wanted` bytes, unless it is known that it would block.
+    /// As [`attempt`](Self::attempt), to move up to `wanted` bytes of a stream.
     ///
     /// Fewer bytes than wanted mean that the kernel has emptied or filled its buffer: whatever changes that
     /// later comes with an event, so the next try is spared.
     fn transfer(
         &mut self,
+        side: Side,
         wanted: usize,
-        mut operation: impl FnMut() -> io::Result<usize>,
+        operation: impl FnMut(&RawSocket) -> io::Result<usize>,
     ) -> io::Result<usize> {
         if wanted == 0 {
             return Ok(0);
         }
-        if !self.ready {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let moved = self.attempt(side, operation)?;
+        if 0 < moved && moved < wanted && self.registered {
+            let direction = self.direction(side);
+            direction.ready = direction.hung_up;
         }
-        loop {
-            match operation() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.ready = false;
-                    return Err(error);
-                }
-                Ok(moved) => {
-                    if 0 < moved && moved < wanted {
-                        self.ready = self.hung_up;
-                    }
-                    return Ok(moved);
-                }
-                result => return result,
-            }
+        Ok(moved)
+    }
+}
+
+impl Source for Socket {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.raw.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.raw.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.raw.as_raw_fd()).deregister(registry)
+    }
+}
+
+/// The state of one [`Side`].
+struct Direction {
+    /// Whether an operation is worth a system call. Edge-triggered: set by an event, cleared by the operation
+    /// that found nothing (more) to do. Without events, that is before the socket is registered, always set.
+    ready: bool,
+    /// Whether the end of this direction was seen; then it stays ready, as no event will announce it again.
+    hung_up: bool,
+    noted: Option<Noted>,
+}
+
+struct Noted {
+    waiter: Waiter,
+    /// Whether an event has reported it already.
+    told: bool,
+    /// Whether it keeps the process alive.
+    referenced: bool,
+}
+
+impl Direction {
+    const fn new() -> Self {
+        Self { ready: true, hung_up: false, noted: None }
+    }
+
+    /// Notes an event and returns whom to tell, once.
+    fn on_event(&mut self, ready: bool, hung_up: bool) -> Option<Noted> {
+        self.hung_up |= hung_up;
+        if !ready && !hung_up {
+            return None;
         }
+        self.ready = true;
+        self.tell()
+    }
+
+    /// Who is to be told now. A slot is forgotten by that, a stack is not.
+    fn tell(&mut self) -> Option<Noted> {
+        let noted = self.noted.as_mut().filter(|noted| !noted.told)?;
+        if matches!(noted.waiter, Waiter::Slot(_)) {
+            return self.noted.take();
+        }
+        noted.told = true;
+        Some(Noted { ..*noted })
     }
 }
 
@@ -150,89 +232,219 @@ impl Sockets {
         self.len() == 0
     }
 
-    /// Returns how many stacks are noted as readers or writers.
+    /// Returns how many waiters are noted that keep the process alive: all stacks, and slots that are to.
     pub fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Notes `stack` as the one reader of a socket, to be reported by the next event that lets it read.
-    ///
-    /// To be called after an operation would have blocked, and undone by [`clear_reader`](Self::clear_reader)
-    /// when the stack runs again, whoever woke it. Until then, other stacks are refused.
-    ///
-    /// # Errors
-    /// [`ParkError::Busy`] if another stack is the reader, [`ParkError::Closed`] if the key is stale.
-    pub fn set_reader(&mut self, key: SocketKey, stack: StackId) -> Result<(), ParkError> {
-        self.park(key, stack, |socket| &mut socket.read)
-    }
+    // ---- where sockets come from and go to
 
-    /// Notes `stack` as the one writer of a socket (also while it connects); see [`set_reader`](Self::set_reader).
+    /// Takes over a descriptor, which is made non-blocking. Nothing else may read, write or close it from now on.
     ///
     /// # Errors
-    /// [`ParkError::Busy`] if another stack is the writer, [`ParkError::Closed`] if the key is stale.
-    pub fn set_writer(&mut self, key: SocketKey, stack: StackId) -> Result<(), ParkError> {
-        self.park(key, stack, |socket| &mut socket.write)
+    /// What fcntl(2) returned.
+    pub fn adopt(&mut self, descriptor: OwnedFd) -> io::Result<SocketKey> {
+        let raw = RawSocket::from(descriptor);
+        raw.set_nonblocking(true)?;
+        raw.set_cloexec(true)?;
+        Ok(self.insert(raw, None))
     }
 
-    /// Forgets the reader of a socket. Does nothing if there is none, or the key is stale.
-    pub fn clear_reader(&mut self, key: SocketKey) {
-        self.unpark(key, |socket| &mut socket.read);
+    /// Watches a descriptor of any kind through a copy of it; only waiting is possible then.
+    pub fn watch_copy(&mut self, copy: OwnedFd) -> SocketKey {
+        self.insert(RawSocket::from(copy), None)
     }
 
-    /// Forgets the writer of a socket. Does nothing if there is none, or the key is stale.
-    pub fn clear_writer(&mut self, key: SocketKey) {
-        self.unpark(key, |socket| &mut socket.write);
-    }
-
-    /// Returns who is noted as the reader of a socket, woken or not.
-    pub fn reader(&self, key: SocketKey) -> Option<StackId> {
-        Some(self.slab.get(key.0)?.read.parked.as_ref()?.stack)
-    }
-
-    /// Returns who is noted as the writer of a socket, woken or not.
-    pub fn writer(&self, key: SocketKey) -> Option<StackId> {
-        Some(self.slab.get(key.0)?.write.parked.as_ref()?.stack)
-    }
-
-    /// Takes in an [`Event::Io`](crate::Event::Io) and returns the reader and the writer to wake.
+    /// Tells what kind of socket it is.
     ///
-    /// Each is reported once for each time it parked, and keeps its place until it cleared it. Events of sockets
-    /// closed meanwhile wake nobody.
-    pub fn on_event(&mut self, token: usize, readiness: Readiness) -> (Option<StackId>, Option<StackId>) {
+    /// # Errors
+    /// `ENOTSOCK` if it is none; `EAFNOSUPPORT` for other families, `EPROTONOSUPPORT` for other types.
+    pub fn kind(&self, key: SocketKey) -> io::Result<SocketKind> {
+        const EPROTONOSUPPORT: i32 = 93;
+        const EAFNOSUPPORT: i32 = 97;
+        let raw = &self.get(key)?.raw;
+        let datagram = match raw.r#type()? {
+            Type::STREAM => false,
+            Type::DGRAM => true,
+            _ => return Err(io::Error::from_raw_os_error(EPROTONOSUPPORT)),
+        };
+        let family = match raw.domain()? {
+            Domain::IPV4 => SocketFamily::V4,
+            Domain::IPV6 => SocketFamily::V6,
+            Domain::UNIX => SocketFamily::Unix,
+            _ => return Err(io::Error::from_raw_os_error(EAFNOSUPPORT)),
+        };
+        Ok(SocketKind { family, datagram, listening: raw.is_listener()? })
+    }
+
+    /// Returns the descriptor, which stays the table's.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn descriptor(&self, key: SocketKey) -> io::Result<RawFd> {
+        Ok(self.get(key)?.raw.as_raw_fd())
+    }
+
+    /// Forgets a socket without closing it. Returns its descriptor, non-blocking, and whom to tell.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed, `EBUSY` if it keeps bytes that would be lost.
+    pub fn detach(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(OwnedFd, [Option<Waiter>; 2])> {
+        const EBUSY: i32 = 16;
+        if !self.get(key)?.unread.is_empty() {
+            return Err(io::Error::from_raw_os_error(EBUSY));
+        }
+        let (socket, told) = self.take_out(poller, key)?;
+        Ok((socket.raw.into(), told))
+    }
+
+    /// Gives a socket a new key: whoever has the old one finds it closed. Returns whom to tell.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn rename(
+        &mut self,
+        poller: &Poller,
+        key: SocketKey,
+    ) -> io::Result<(SocketKey, [Option<Waiter>; 2])> {
+        let (mut socket, told) = self.take_out(poller, key)?;
+        let unread = std::mem::take(&mut socket.unread);
+        let renamed = self.insert(socket.raw, socket.peer);
+        self.unread(renamed, unread)?;
+        Ok((renamed, told))
+    }
+
+    fn take_out(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(Socket, [Option<Waiter>; 2])> {
+        let (mut socket, told) = self.remove(key).ok_or_else(bad_descriptor)?;
+        if socket.registered {
+            // Fails only if the descriptor is broken, and then there are no events either.
+            let _ = poller.deregister(&mut socket);
+        }
+        Ok((socket, told))
+    }
+
+    /// Puts back bytes that were received: they come before all others.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn unread(&mut self, key: SocketKey, bytes: Vec<u8>) -> io::Result<()> {
+        self.get_mut(key)?.unread.splice(..0, bytes);
+        Ok(())
+    }
+
+    /// Closes a socket and returns whom to tell, who find it closed. Idempotent.
+    ///
+    /// Closing ends its registration, unless a child process holds a copy; the events of that name a stale key.
+    pub fn close(&mut self, key: SocketKey) -> [Option<Waiter>; 2] {
+        self.remove(key).map_or([None, None], |(_, told)| told)
+    }
+
+    fn insert(&mut self, raw: RawSocket, peer: Option<Address>) -> SocketKey {
+        let (read, write) = (Direction::new(), Direction::new());
+        let unread = Vec::new();
+        SocketKey(self.slab.insert(Socket { raw, peer, unread, registered: false, read, write }))
+    }
+
+    fn remove(&mut self, key: SocketKey) -> Option<(Socket, [Option<Waiter>; 2])> {
+        let mut socket = self.slab.remove(key.0)?;
+        let told = [Side::Read, Side::Write].map(|side| {
+            let direction = socket.direction(side);
+            self.waiting -= usize::from(direction.noted.as_ref().is_some_and(|noted| noted.referenced));
+            direction.tell().map(|noted| noted.waiter)
+        });
+        Some((socket, told))
+    }
+
+    // ---- who waits
+
+    /// Notes the one waiter of a side, to be told by the next event on it.
+    ///
+    /// To be called after an operation would have blocked. A stack undoes it by [`clear`](Self::clear) when it
+    /// runs again, whoever woke it. Until then, others are refused.
+    ///
+    /// # Errors
+    /// [`ParkError::Busy`] if somebody else is noted, [`ParkError::Closed`] if the key is stale,
+    /// [`ParkError::System`] if the poller refuses the descriptor: `EPERM` for files, which are always ready.
+    pub fn note(
+        &mut self,
+        poller: &Poller,
+        key: SocketKey,
+        side: Side,
+        waiter: Waiter,
+        referenced: bool,
+    ) -> Result<(), ParkError> {
+        let socket = self.slab.get_mut(key.0).ok_or(ParkError::Closed)?;
+        if socket.direction(side).noted.as_ref().is_some_and(|noted| noted.waiter != waiter) {
+            return Err(ParkError::Busy);
+        }
+        if !socket.registered {
+            poller.register(socket, key.to_bits() as usize).map_err(ParkError::System)?;
+            socket.registered = true;
+            // What they are ready for comes as an event.
+            socket.read.ready = false;
+            socket.write.ready = false;
+        }
+        let before = socket.direction(side).noted.replace(Noted { waiter, told: false, referenced });
+        self.waiting -= usize::from(before.is_some_and(|noted| noted.referenced));
+        self.waiting += usize::from(referenced);
+        Ok(())
+    }
+
+    /// Forgets the waiter of a side; `false` if there was none, or the key is stale.
+    pub fn clear(&mut self, key: SocketKey, side: Side) -> bool {
+        let Some(noted) = self.slab.get_mut(key.0).and_then(|socket| socket.direction(side).noted.take())
+        else {
+            return false;
+        };
+        self.waiting -= usize::from(noted.referenced);
+        true
+    }
+
+    /// Returns whether an event has told that a side is ready, and no operation has found otherwise since.
+    pub(crate) fn is_known_ready(&mut self, key: SocketKey, side: Side) -> bool {
+        self.slab.get_mut(key.0).is_some_and(|socket| {
+            (side == Side::Read && !socket.unread.is_empty())
+                || (socket.registered && socket.direction(side).ready)
+        })
+    }
+
+    /// Asks the system whether a socket can be read or written without blocking; an error or a hang-up counts as
+    /// both.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed, else what poll(2) returned.
+    pub fn poll_sides(&self, key: SocketKey) -> io::Result<(bool, bool)> {
+        let Socket { raw, unread, .. } = self.get(key)?;
+        let mut descriptors = [PollFd::new(raw, PollFlags::IN | PollFlags::OUT)];
+        poll(&mut descriptors, Some(&Timespec::default()))?;
+        let ready = descriptors[0].revents();
+        let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        Ok((
+            !unread.is_empty() || ready.intersects(PollFlags::IN | broken),
+            ready.intersects(PollFlags::OUT | broken),
+        ))
+    }
+
+    /// Takes in an [`Event::Io`](crate::Event::Io) and returns whom to tell: who reads and who writes.
+    ///
+    /// Each is reported once for each time it was noted. Events of sockets closed meanwhile concern nobody.
+    pub fn on_event(&mut self, token: usize, readiness: Readiness) -> [Option<Waiter>; 2] {
         let key = Key::from_bits(token as u64);
         let Some(socket) = self.slab.get_mut(key) else {
-            return (None, None);
+            return [None, None];
         };
         let Readiness { readable, writable, read_closed, write_closed, error } = readiness;
-        (
+        let told = [
             socket.read.on_event(readable, read_closed || error),
             socket.write.on_event(writable, write_closed || error),
-        )
-    }
-
-    /// Closes a socket and returns the reader and the writer to wake, who find it closed. Idempotent.
-    pub fn close(&mut self, poller: &Poller, key: SocketKey) -> (Option<StackId>, Option<StackId>) {
-        let Some(mut socket) = self.slab.remove(key.0) else {
-            return (None, None);
-        };
-        // Closing the descriptor would do, if no child process held a copy of it. Failing changes nothing.
-        let _ = poller.deregister(socket.kind.source());
-        for direction in [&socket.read, &socket.write] {
-            self.waiting -= usize::from(direction.parked.is_some());
-        }
-        (socket.read.wake(), socket.write.wake())
-    }
-
-    /// Registers a new socket; `ready` says whether it can be used at once.
-    fn insert(&mut self, poller: &Poller, kind: Kind, ready: bool) -> io::Result<SocketKey> {
-        let key =
-            self.slab.insert(Socket { kind, read: Direction::ready(ready), write: Direction::ready(ready) });
-        let socket = self.slab.get_mut(key).ok_or_else(bad_descriptor)?;
-        if let Err(error) = poller.register(socket.kind.source(), key.to_bits() as usize) {
-            self.slab.remove(key);
-            return Err(error);
-        }
-        Ok(SocketKey(key))
+        ];
+        told.map(|noted| {
+            let noted = noted?;
+            // Slots are forgotten when they are told.
+            let forgotten = matches!(noted.waiter, Waiter::Slot(_)) && noted.referenced;
+            self.waiting -= usize::from(forgotten);
+            Some(noted.waiter)
+        })
     }
 
     fn get(&self, key: SocketKey) -> io::Result<&Socket> {
@@ -241,30 +453,6 @@ impl Sockets {
 
     fn get_mut(&mut self, key: SocketKey) -> io::Result<&mut Socket> {
         self.slab.get_mut(key.0).ok_or_else(bad_descriptor)
-    }
-
-    fn park(
-        &mut self,
-        key: SocketKey,
-        stack: StackId,
-        direction: impl FnOnce(&mut Socket) -> &mut Direction,
-    ) -> Result<(), ParkError> {
-        let socket = self.slab.get_mut(key.0).ok_or(ParkError::Closed)?;
-        let parked = &mut direction(socket).parked;
-        match parked {
-            Some(other) if other.stack != stack => return Err(ParkError::Busy),
-            Some(_) => {}
-            None => self.waiting += 1,
-        }
-        *parked = Some(Parked { stack, woken: false });
-        Ok(())
-    }
-
-    fn unpark(&mut self, key: SocketKey, direction: impl FnOnce(&mut Socket) -> &mut Direction) {
-        let socket = self.slab.get_mut(key.0);
-        if socket.is_some_and(|socket| direction(socket).parked.take().is_some()) {
-            self.waiting -= 1;
-        }
     }
 }
 
