@@ -13,7 +13,7 @@ export const enum Cause {
   Interrupted = 2,
 }
 
-/** Results of socket functions and `lookup` beside counts and negative `errno`. */
+/** Results of socket functions and `resolve` beside counts and negative `errno`. */
 export const enum Outcome {
   TimedOut = -100_001,
   Interrupted = -100_002,
@@ -118,6 +118,33 @@ export type TlsAgreed = [
   objectionCode: string,
   objection: string,
 ];
+
+/**
+ * What to find out about a name: the number of a kind of record, in the order of `RecordKind` in crates/hub; or these together.
+ * crates/node has the same list.
+ */
+export const enum Query {
+  /** Addresses, plus a family (0: both) and an order. */
+  Addresses = 0x80,
+  Ipv4 = 0x10,
+  Ipv6 = 0x20,
+  Ipv4First = 1,
+  Ipv6First = 2,
+  Verbatim = 3,
+  /** All addresses rather than the first. */
+  All = 0x100,
+  /** With {@link Query.All}: before them, the name at the end of all aliases. */
+  Canonical = 0x200,
+}
+
+/**
+ * What was found: an address; all of them; of A and AAAA records, addresses and times to live by turns; of other records, the
+ * time to live and the fields of each. Or `'!CODE message'`.
+ */
+export type Resolved = string | string[] | RecordFields[];
+
+/** The time to live of a record, in seconds, and its fields. */
+export type RecordFields = [ttl: number, ...fields: Array<string | number>];
 
 interface Native {
   nativeVersion(): string;
@@ -281,17 +308,27 @@ interface Native {
   tlsAgreed(key: TlsKey): TlsAgreed | undefined;
   /** In DER. */
   tlsPeerCertificates(key: TlsKey): Buffer[];
+  /**
+   * A nameserver is `udp ip:port`, `tcp ip:port` or `tls ip:port name`. The numbers: timeout, tries, ndots (negative: as the
+   * system), and of the cache the size, the longest and the shortest time. Times are in ms.
+   */
   addResolver(
     nameservers: string[],
-    timeout: number,
-    tries: number,
-    hosts: boolean,
     search: string[],
+    authorities: string[],
+    numbers: number[],
+    hosts: boolean,
+    rotate: boolean,
     searchGiven: boolean,
   ): number;
   removeResolver(id: number): void;
-  /** Addresses, `'CODE message'`, or an {@link Outcome}. */
-  lookup(resolver: number, host: string, family: 0 | 4 | 6, timeout: number): string[] | string | number;
+  /** What can be said of a name without asking anybody. `query` has bits of {@link Query}. */
+  known(resolver: number, name: string, query: number): Resolved | undefined;
+  resolve(resolver: number, name: string, query: number, timeout: number): Resolved | number;
+  /** The names of an IP address in the hosts file. */
+  namesOf(resolver: number, ip: string): string[] | undefined;
+  /** The name under which DNS has the names of an IP address. */
+  reversed(ip: string): string;
   /** Lets other hubs of the process wake this one. `list` tells hubs of this copy of the native module from others. */
   joinHubs(): [number: number, list: number];
   /** Wakes a hub from any thread. Until the hub has answered, more calls change nothing. */
