@@ -95,7 +95,7 @@ export function tlsIdentity() {
  * @returns {import('node:child_process').ChildProcess}
  */
 export function tlsLoad(port, what, operations) {
-  const program = join(import.meta.dirname, 'compare', 'tls-load.mjs');
+  const program = /** @type {string} */ (process.env.BENCH_TLS_LOAD);
   return spawn(process.execPath, [program, String(port), what, String(operations)], { stdio: 'inherit' });
 }
 
