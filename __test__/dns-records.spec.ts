@@ -68,6 +68,13 @@ function recordTest(
 
 // Shapes
 
+/** Later versions of Node say in some records of which type they are. */
+function withoutType(found: unknown): unknown {
+  if (Array.isArray(found)) return found.map(withoutType);
+  if (typeof found !== 'object' || found === null) return found;
+  return Object.fromEntries(Object.entries(found).filter(([name]) => name !== 'type'));
+}
+
 const types: RecordType[] = ['A', 'AAAA', 'CAA', 'CNAME', 'MX', 'NAPTR', 'NS', 'PTR', 'SOA', 'SRV', 'TXT'];
 
 for (const type of types) {
@@ -75,7 +82,7 @@ for (const type of types) {
 
   recordTest(`resolve(name, '${type}') returns what node:dns returns`, records, (t, resolver, _, nodes) => {
     const found: unknown = resolver.resolve(name, type);
-    t.deepEqual(found, waitFor(nodes.resolve(name, type)));
+    t.deepEqual(found, withoutType(waitFor(nodes.resolve(name, type))));
   });
 
   recordTest(`resolve(name, '${type}') fails as node:dns does`, records, (t, resolver, _, nodes) => {

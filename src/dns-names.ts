@@ -7,6 +7,7 @@ import { checkFlag, checkOptions, describe } from './checks.js';
 import { type DnsError, dnsError } from './dns-error.js';
 import { getDefaultResolver, Resolver } from './dns.js';
 import { type CheckedLimits, checkLimits, type LimitOptions } from './limits.js';
+import { checkPort } from './socket-address.js';
 
 /** Kinds of sockets. */
 export type SocketType = 'stream' | 'datagram' | 'raw';
@@ -108,13 +109,6 @@ function readServices(): Services {
     }
   }
   return { ports, names };
-}
-
-function checkPort(call: string, port: number): number {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new RangeError(`${call}: the port must be from 0 to 65535, got ${port}`);
-  }
-  return port;
 }
 
 /** The port for each protocol that has the service. */
@@ -253,7 +247,6 @@ export function getNameInfo(
   if (typeof address !== 'string' || isIP(address) === 0) {
     throw new TypeError(`${call} expects an IP address, got ${describe(address)}`);
   }
-  if (typeof port !== 'number') throw new TypeError(`${call} expects a port, got ${describe(port)}`);
   checkPort(call, port);
   const given = checkOptions(call, options);
   const [numericHost, numericService, nameRequired, datagram] = (

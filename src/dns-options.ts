@@ -1,7 +1,7 @@
 /** Checks of what resolvers are told. */
 import { isIP } from 'node:net';
 
-import { checkFlag, checkMilliseconds, checkOptions, describe } from './checks.js';
+import { checkCount, checkFlag, checkMilliseconds, checkOptions, describe } from './checks.js';
 import { checkOrder, checkResolverKind, config } from './config.js';
 
 /** In which order addresses are returned. */
@@ -25,7 +25,7 @@ export interface CacheOptions {
   size?: number;
   /** How long an answer is kept at the most, in ms, whatever it allows (default: a day). */
   maxTtl?: number;
-  /** How long it is kept at least, in ms, whatever it allows (default: 0). Answers that must not be kept at all are not. */
+  /** How long it is kept at least, in ms, whatever it allows (default: 0). Failures are never kept. */
   minTtl?: number;
 }
 
@@ -78,6 +78,8 @@ export interface CheckedOptions {
 
 const CALL = 'new Resolver()';
 const DAY = 24 * 60 * 60 * 1000;
+/** What native code can count. */
+const MOST = 0x7fff_ffff;
 
 /** Checks the options of a resolver. */
 export function checkResolverOptions(options: ResolverOptions | undefined): CheckedOptions {
@@ -102,11 +104,11 @@ export function checkResolverOptions(options: ResolverOptions | undefined): Chec
     kind,
     nameservers: servers,
     timeout: checkTime(timeout),
-    tries: checkCount('tries', tries, 1),
+    tries: checkCount(`${CALL}: tries`, tries, 1, MOST),
     rotate: checkFlag(CALL, 'rotate', rotate),
     hosts: checkFlag(CALL, 'hosts', hosts),
     search: search === undefined ? undefined : checkTexts('search', search, 'domains'),
-    ndots: ndots === undefined ? -1 : checkCount('ndots', ndots, 0),
+    ndots: ndots === undefined ? -1 : checkCount(`${CALL}: ndots`, ndots, 0, MOST),
     cache: checkCache(cache),
     order: checkOrder(`${CALL}: order`, order),
     authorities: authoritiesOf(
@@ -123,16 +125,6 @@ function refuseAllBut(options: ResolverOptions, taken: string[]): void {
   if (refused !== undefined) {
     throw new TypeError(`${CALL}: the resolver of the system does not take ${refused[0]}`);
   }
-}
-
-function checkCount(name: string, count: unknown, least: number): number {
-  if (typeof count !== 'number') {
-    throw new TypeError(`${CALL}: ${name} must be a number, got ${describe(count)}`);
-  }
-  if (!Number.isInteger(count) || count < least || count > 0x7fff_ffff) {
-    throw new RangeError(`${CALL}: ${name} must be a whole number from ${least}, got ${count}`);
-  }
-  return count;
 }
 
 function checkTime(timeout: unknown): number {
@@ -152,7 +144,7 @@ function checkCache(cache: CacheOptions | false): [size: number, maxTtl: number,
   if (cache === false) return [0, 0, 0];
   const { size = config.resolverCacheSize, maxTtl = DAY, minTtl = 0 } = checkOptions(`${CALL}: cache`, cache);
   return [
-    checkCount('cache.size', size, 0),
+    checkCount(`${CALL}: cache.size`, size, 0, MOST),
     checkMilliseconds(`${CALL}: cache.maxTtl`, maxTtl),
     checkMilliseconds(`${CALL}: cache.minTtl`, minTtl),
   ];
@@ -198,10 +190,12 @@ function checkNameserver(server: unknown): string {
       `${CALL}: the serverName of a nameserver must be a name, got ${describe(serverName)}`,
     );
   }
-  const number = port ?? (transport === 'tls' ? 853 : 53);
-  if (!Number.isInteger(number) || number < 1 || number > 65_535) {
-    throw new RangeError(`${CALL}: the port of a nameserver must be from 1 to 65535, got ${describe(port)}`);
-  }
+  const number = checkCount(
+    `${CALL}: the port of a nameserver`,
+    port ?? (transport === 'tls' ? 853 : 53),
+    1,
+    65_535,
+  );
   const where = isIP(address) === 6 ? `[${address}]:${number}` : `${address}:${number}`;
   return transport === 'tls' ? `tls ${where} ${serverName ?? address}` : `${transport} ${where}`;
 }

@@ -115,10 +115,12 @@ function addressOf(address: string): LookupAddress {
  * Questions that are equal and under way at the same time are asked once. gevent: `gevent.resolver`.
  */
 export class Resolver {
+  /** What it is: see {@link ResolverOptions.kind}. */
+  readonly kind: 'hickory' | 'system';
   #id = -1;
   #system: SystemResolver | null = null;
-  /** The bits of a lookup without options. */
   readonly #order: AddressOrder;
+  /** The bits of a lookup without options. */
   readonly #lookupBits: number;
 
   /**
@@ -127,6 +129,7 @@ export class Resolver {
    */
   constructor(options?: ResolverOptions) {
     const checked = checkResolverOptions(options);
+    this.kind = checked.kind;
     this.#order = checked.order;
     this.#lookupBits = Query.Addresses | orderBits[checked.order];
     if (checked.kind === 'system') this.#useSystem(checked);
