@@ -1,6 +1,6 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
- * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, names, zlib, threads of libuv's pool,
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, TLS, names, zlib, threads of libuv's pool,
  * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
  * many greenlets parked meanwhile.
  *
@@ -26,7 +26,9 @@ import {
   waitFor,
 } from 'greenstack';
 import { Resolver } from 'greenstack/dns';
-import { createConnection } from 'greenstack/socket';
+import { createConnection, socketPair } from 'greenstack/socket';
+import { createSecureContext, wrapSocket } from 'greenstack/tls';
+import { pki } from '../support/certificates.js';
 import { nameserver } from '../support/dns-server.js';
 import { checks, closeAll } from './primitives.js';
 
@@ -35,6 +37,10 @@ const WORKERS = 40;
 const PARKED = 200;
 
 const storage = new AsyncLocalStorage<object>();
+const secure = {
+  client: createSecureContext({ ca: pki.root().cert }),
+  server: createSecureContext(pki.server()),
+};
 const wrong = new Map<string, number>();
 
 function expect(what: string, holds: boolean): void {
@@ -93,6 +99,25 @@ const tasks: Record<string, Task> = {
     for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
     writer.join();
     expect('socket', text === message);
+  },
+  tls(id) {
+    const [left, right] = socketPair();
+    const other = spawn(() => {
+      using socket = wrapSocket(right, { secureContext: secure.server, isServer: true });
+      for (let chunk = socket.recv(900); chunk.length > 0; chunk = socket.recv(900)) socket.sendAll(chunk);
+    });
+    using socket = wrapSocket(left, { secureContext: secure.client, servername: 'a.test' });
+    const certificate = socket.peerCertificate;
+    const message = `message ${id} `.repeat(1 + (id % 500));
+    const writer = spawn(() => {
+      socket.sendAll(message);
+      socket.shutdown('w');
+    });
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    writer.join();
+    other.join();
+    expect('tls', text === message && other.successful && certificate?.checkHost('a.test') === 'a.test');
   },
   zlib(id) {
     const text = `text ${id}`.repeat(100);
