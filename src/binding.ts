@@ -206,6 +206,8 @@ interface Native {
   getRawOption(key: SocketKey, level: number, name: number, value: Uint8Array): number;
   setMembership(key: SocketKey, group: string, interfaceIndex: number, join: boolean): number;
   setMulticastInterface(key: SocketKey, address: string, interfaceIndex: number): number;
+  /** The number of a network interface; 0 if there is none of that name. */
+  interfaceIndex(name: string): number;
   /** Which of the {@link Sides} are ready. */
   waitReady(key: SocketKey, sides: number, timeout: number): number;
   /** Calls the slot once, when the side is ready or the socket is closed. */

@@ -392,6 +392,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "getRawOption"(4) => socket::get_raw_option,
     "setMembership"(4) => socket::set_membership,
     "setMulticastInterface"(3) => socket::set_multicast_interface,
+    "interfaceIndex"(1) => socket::interface_index,
     "waitReady"(3) => socket::wait_ready,
     "watch"(4) => socket::watch,
     "unwatch"(2) => socket::unwatch,

@@ -4,6 +4,7 @@
 //! a wait ends early as [`TIMED_OUT`] and [`INTERRUPTED`]. A timeout is in ms; negative means none, 0 never waits.
 //! An address is a text and a port: an IP address, or a path with the port −1.
 
+use std::ffi::CString;
 use std::io::{self, Cursor, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -566,6 +567,14 @@ pub(crate) fn set_multicast_interface(core: &'static Core, arguments: Arguments)
     let address = arguments.text(1)?.parse().unwrap_or(Ipv4Addr::UNSPECIFIED);
     let set = core.hub().sockets.set_multicast_interface(key(&arguments)?, address, arguments.index(2)?);
     core.done_value(set)
+}
+
+/// `interfaceIndex(name)`: the number of a network interface, 0 if there is none of that name.
+pub(crate) fn interface_index(core: &'static Core, arguments: Arguments) -> Returned {
+    let Ok(name) = CString::new(arguments.text(0)?) else { return core.int_value(0) };
+    // SAFETY: (local) the name ends with NUL.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    core.double_value(index.into())
 }
 
 /// `waitReady(key, sides, timeout)`: which of the sides are ready, as bits.
