@@ -200,6 +200,9 @@ export abstract class Connection extends Endpoint {
   /** Sends a view; returns a count or a code, after which {@link bytesSent} tells how much was sent. @internal */
   abstract _send(view: Uint8Array, timeout: number, all: boolean): number;
 
+  /** Throws if it is no stream of bytes. @internal */
+  _checkStream(_call: string): void {}
+
   /**
    * Receives what has come, waiting for the first byte. Switches only if it must wait, or has received many times without.
    *
@@ -322,6 +325,7 @@ export abstract class Connection extends Endpoint {
   makeFile(options?: FileOptions & { encoding?: undefined }): SocketFile;
   makeFile(options?: FileOptions): SocketFile<string | Buffer>;
   makeFile(options?: FileOptions): SocketFile<string | Buffer> {
+    this._checkStream('makeFile()');
     return new SocketFile(this, options);
   }
 

@@ -1,6 +1,6 @@
 /** Sockets from Node's and back. */
 import { closeSync } from 'node:fs';
-import { createServer, type Server, Socket } from 'node:net';
+import { createServer, type Server, type ServerOpts, Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 
 import { native } from '../binding.js';
@@ -65,8 +65,8 @@ export function nodeSocketOf(descriptor: number, received: Buffer, allowHalfOpen
 }
 
 /** Gives a socket that listens to Node. */
-export function nodeServerOf(descriptor: number): Server {
-  return given(descriptor, () => createServer().listen({ fd: descriptor, exclusive: true }));
+export function nodeServerOf(descriptor: number, options: ServerOpts): Server {
+  return given(descriptor, () => createServer(options).listen({ fd: descriptor, exclusive: true }));
 }
 
 /** Makes what takes a descriptor over, which is closed if that fails. */

@@ -1,6 +1,6 @@
 /** `Socket`: TCP, UDP and Unix-domain. */
 import { closeSync, constants, openSync, type PathLike } from 'node:fs';
-import { isIP, type Server as NodeServer, type Socket as NodeSocket } from 'node:net';
+import { isIP, type Server as NodeServer, type ServerOpts, type Socket as NodeSocket } from 'node:net';
 import { inspect } from 'node:util';
 
 import { Kind, native, Outcome, SocketFamily } from '../binding.js';
@@ -210,6 +210,11 @@ export class Socket extends Connection {
   /** @internal */
   override _hasInput(): boolean {
     return this.#early !== null;
+  }
+
+  /** @internal */
+  override _checkStream(call: string): void {
+    if (this.#isDatagram) throw new TypeError(`${call}: this socket has datagrams, and no stream of bytes`);
   }
 
   /** Takes what Node had received. @internal */
@@ -437,8 +442,7 @@ export class Socket extends Connection {
     checkBytes(call, 'offset', offset, 0, Number.MAX_SAFE_INTEGER);
     checkBytes(call, 'count', count, 0, Number.MAX_SAFE_INTEGER);
     const limits = this._limitsAmong(call, given);
-    if (this.#isDatagram)
-      throw new TypeError(`${call}: a file is sent as a stream, and this socket has datagrams`);
+    this._checkStream(call);
     requireGreenlet(call);
     this._checkOpen(call);
     const descriptor = openFile(call, file);
@@ -619,15 +623,17 @@ export class Socket extends Connection {
   /**
    * Turns a socket that listens into a `net.Server`; this socket is closed then, and no connection is lost. Never switches.
    *
+   * @param options - those of `net.createServer`
    * @throws {TypeError} if it does not listen
    * @throws {SystemError} `EBADF` if it is closed
    */
-  toNodeServer(): NodeServer {
+  toNodeServer(options?: ServerOpts): NodeServer {
     const call = 'toNodeServer()';
+    const given = checkOptions(call, options);
     this._checkOpen(call);
     if ((native.kind(this.#key) & Kind.Listening) === 0)
       throw new TypeError(`${call}: this socket does not listen`);
-    return nodeServerOf(this.detach());
+    return nodeServerOf(this.detach(), given);
   }
 
   override [inspect.custom](): string {
