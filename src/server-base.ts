@@ -20,7 +20,7 @@ import {
 import { type CheckedLimits, checkLimits, isImmediate, type Limits, refuseToWait } from './limits.js';
 import { Group, type Member, Pool } from './pool.js';
 import { enlist, type Mortal, strikeOff } from './server-shutdown.js';
-import { Opened, Socket } from './socket.js';
+import { Opened, Socket } from './socket/socket.js';
 import {
   type Address,
   familyOf,

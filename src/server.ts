@@ -5,15 +5,18 @@ import { constants } from 'node:os';
 
 import { Kind, native, type SocketFamily } from './binding.js';
 import { checkFlag, checkFunction, checkOptions } from './checks.js';
-import { type BytesLike, checkBytes, type Connection } from './connection.js';
+import { type BytesLike, checkBytes } from './bytes.js';
+import type { Connection } from './connection.js';
 import { getDefaultResolver } from './dns.js';
 import { isImmediate, type CheckedLimits, type Limits } from './limits.js';
 import { Lock } from './lock.js';
 import { BaseServer, noneOrThrow, KILL_TIMEOUT, type Listener, type ServerOptions } from './server-base.js';
 import { type Attendant, IdleConnection } from './server-idle.js';
 import { Role, Workers } from './server-workers.js';
-import { type Address, createServer, type Datagram, type ListenOptions, Opened, Socket } from './socket.js';
-import { parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
+import { createServer, type ListenOptions } from './socket/listen.js';
+import { type Datagram, Opened, Socket } from './socket/socket.js';
+
+import { type Address, parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
 import { errnoOf, systemError } from './system-error.js';
 
 export {
