@@ -10,6 +10,9 @@ const scale = Number(process.env.BENCH_SCALE ?? 1);
 /** Port of the echo server that `run.mjs` starts for the programs that need one. */
 export const echoPort = Number(process.env.BENCH_ECHO_PORT ?? 0);
 
+/** Port of the name server that `run.mjs` starts likewise. */
+export const dnsPort = Number(process.env.BENCH_DNS_PORT ?? 0);
+
 /** @param {number} full - how many in a full run  @returns {number} how many in this one (`--quick` does a tenth) */
 export function count(full) {
   return Math.max(1, Math.round(full * scale));

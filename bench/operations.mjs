@@ -47,6 +47,22 @@ function within(peer, factor) {
 }
 
 /**
+ * As many in a second as a peer, give or take the noise of a shared machine.
+ *
+ * @param {string} peer
+ * @returns {Target}
+ */
+function levelWith(peer) {
+  return {
+    asks: `≥ 0.9 × ${peer}`,
+    met(best, key) {
+      const [ours, theirs] = [best('greenstack', key), best(peer, key)];
+      return ours === undefined || theirs === undefined ? undefined : ours >= theirs * 0.9;
+    },
+  };
+}
+
+/**
  * @param {number} limit
  * @param {string} asks
  * @returns {Target}
@@ -303,6 +319,30 @@ export const operations = [
         targets: [within('node', 1.05)],
       },
       { key: 'thread-pool.same', title: 'job that does nothing', unit: 'ns' },
+    ],
+  },
+  {
+    name: 'dns-cached',
+    metrics: [
+      {
+        key: 'dns-cached.hosts',
+        title: 'lookup of a name of the hosts file',
+        unit: 'ns',
+        targets: [faster('node', 3)],
+      },
+      { key: 'dns-cached.kept', title: 'lookup of a name that was answered before', unit: 'ns' },
+    ],
+  },
+  {
+    name: 'dns-query',
+    metrics: [
+      { key: 'dns-query.one', title: 'names asked for, one after another', unit: '/s' },
+      {
+        key: 'dns-query.many',
+        title: 'names asked for, 100 at once',
+        unit: '/s',
+        targets: [levelWith('node')],
+      },
     ],
   },
   {

@@ -35,11 +35,13 @@ const samples = new Map();
 const failures = [];
 
 introduce();
-const echo = await startEchoServer();
+const echo = await startServer('echo-server');
+const names = await startServer('dns-server');
 try {
   for (const operation of options.operations) await measureAll(operation);
 } finally {
   echo.stop();
+  names.stop();
 }
 conclude();
 
@@ -142,6 +144,7 @@ function take(contender, operation, [command, ...args], env) {
       ...env,
       BENCH_SCALE: options.quick ? '0.1' : '1',
       BENCH_ECHO_PORT: String(echo.port),
+      BENCH_DNS_PORT: String(names.port),
     },
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -228,9 +231,14 @@ function rowsOf(operation, node) {
   });
 }
 
-/** @returns {Promise<{ port: number, stop(): void }>} */
-async function startEchoServer() {
-  const program = fileURLToPath(new URL('compare/echo-server.mjs', import.meta.url));
+/**
+ * Starts a program that prints its port and ends with its standard input.
+ *
+ * @param {string} name
+ * @returns {Promise<{ port: number, stop(): void }>}
+ */
+async function startServer(name) {
+  const program = fileURLToPath(new URL(`compare/${name}.mjs`, import.meta.url));
   const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(child.stdout, 'data');
   return { port: Number(line), stop: () => child.stdin.end() };

@@ -144,6 +144,14 @@ export class Socket extends Connection {
     return new Socket(opened as SocketOptions);
   }
 
+  /** Hands the socket over to a new object under a new key; this one is closed from then on. @internal */
+  _handOver(key: number = native.rename(this.#key)): Socket {
+    this.#key = -1;
+    const successor = Socket._of(new Opened(key, this.#family, this.#isDatagram));
+    successor.timeout = this.timeout;
+    return successor;
+  }
+
   /** Native code's name for it. @internal */
   get _key(): number {
     return this.#key;

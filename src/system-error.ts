@@ -35,6 +35,8 @@ export function systemError(errno: number, syscall: string, where?: ErrorAddress
 }
 
 /** The negative number of an error that the system knows by `name`. */
-export function errnoOf(name: 'ECANCELED' | 'ETIMEDOUT' | 'EBADF'): number {
+export function errnoOf(
+  name: 'EBADF' | 'ECANCELED' | 'ECONNRESET' | 'ENOTCONN' | 'EPROTO' | 'ETIMEDOUT',
+): number {
   return -constants.errno[name];
 }

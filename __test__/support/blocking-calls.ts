@@ -28,7 +28,7 @@ import {
   Waiter,
   waitFor,
 } from 'greenstack';
-import { Resolver } from 'greenstack/dns';
+import { getAddrInfo, getFqdn, getHostByAddr, getHostByName, getNameInfo, Resolver } from 'greenstack/dns';
 import { AsyncResult, Event } from 'greenstack/event';
 import { BoundedSemaphore, Condition, Lock, RLock, Semaphore } from 'greenstack/lock';
 import { Group, Pool, PoolFull } from 'greenstack/pool';
@@ -861,6 +861,32 @@ function fill(socket: Socket): void {
 
 const socketTimeout = throwsCode('ETIMEDOUT');
 
+/** A call that asks a name server which is silent. */
+function onResolver(
+  name: string,
+  call: (resolver: Resolver, limits: Limits) => unknown,
+  forms?: readonly Form[],
+): BlockingCall {
+  return {
+    name,
+    onTimeout: throwsCode('ETIMEOUT'),
+    ...(forms && { forms }),
+    where: 'greenlets',
+    situation() {
+      const names = nameserver(() => undefined);
+      const resolver = new Resolver({ nameservers: [names.address], hosts: false });
+      return {
+        call: (limits) => call(resolver, limits),
+        left: () => getHub().stats().lookups,
+        close() {
+          resolver.close();
+          names[Symbol.dispose]();
+        },
+      };
+    },
+  };
+}
+
 const network: BlockingCall[] = [
   {
     name: 'createConnection()',
@@ -895,24 +921,39 @@ const network: BlockingCall[] = [
       };
     },
   },
-  {
-    name: 'Resolver.lookup()',
-    onTimeout: throwsCode('ETIMEOUT'),
-    forms: inOptions,
-    where: 'greenlets',
-    situation() {
-      const names = nameserver(() => undefined);
-      const resolver = new Resolver({ nameservers: [names.address], hosts: false });
-      return {
-        call: (limits) => resolver.lookup('www.test', limits as Options),
-        left: () => getHub().stats().lookups,
-        close() {
-          resolver.close();
-          names[Symbol.dispose]();
-        },
-      };
-    },
-  },
+  onResolver(
+    'Resolver.lookup()',
+    (resolver, limits) => resolver.lookup('www.test', limits as Options),
+    inOptions,
+  ),
+  onResolver('Resolver.resolve()', (resolver, limits) => resolver.resolve('www.test', 'MX', limits)),
+  onResolver('Resolver.resolve4()', (resolver, limits) => resolver.resolve4('www.test', limits)),
+  onResolver('Resolver.reverse()', (resolver, limits) => resolver.reverse('192.0.2.1', limits)),
+  onResolver(
+    'getAddrInfo()',
+    (resolver, limits) => getAddrInfo('www.test', 80, { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getNameInfo()',
+    (resolver, limits) => getNameInfo('192.0.2.1', 80, { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getHostByName()',
+    (resolver, limits) => getHostByName('www.test', { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getHostByAddr()',
+    (resolver, limits) => getHostByAddr('192.0.2.1', { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getFqdn()',
+    (resolver, limits) => getFqdn('192.0.2.1', { ...(limits as Options), resolver }),
+    inOptions,
+  ),
   {
     name: 'Socket.recv()',
     onTimeout: socketTimeout,

@@ -15,10 +15,11 @@ export const listening: server.StreamServer = new server.StreamServer(0, (connec
 export const result: Promise<Buffer> = run(() => {
   const resolver = new dns.Resolver({ nameservers: ['127.0.0.1'] });
   const found: dns.LookupAddress[] = resolver.lookup('localhost', { all: true });
+  const texts: string[][] = dns.resolve('test', 'TXT');
   const connection: socket.Socket = socket.createConnection(address, { resolver });
   const greenlet: Greenlet<Buffer> = greenstack.spawn(
     (count: number) => connection.recv(count, limits),
-    found.length,
+    found.length + texts.length,
   );
   return greenlet.get();
 });

@@ -1,6 +1,6 @@
 /** Compiled, never run: an ES module that uses every entry of the package. */
 import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
-import { type LookupAddress, Resolver, lookup } from 'greenstack/dns';
+import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { type Address, type Socket, createConnection } from 'greenstack/socket';
 import greenstack from 'greenstack';
@@ -11,12 +11,15 @@ const address: Address = { host: 'localhost', port: 80 };
 export const result: Promise<Buffer> = run(() => {
   const resolver = new Resolver({ nameservers: ['127.0.0.1'] });
   const found: LookupAddress = resolver.lookup('localhost');
+  const mail: string[] = resolver.resolve('test', 'MX', limits).map(({ exchange }) => exchange);
+  const times: number[] = resolve4(mail[0]!, { ttl: true }).map(({ ttl }) => ttl);
+  const info: AddrInfo[] = getAddrInfo('localhost', times[0]!, { resolver, type: 'stream', timeout: 5 });
   const socket: Socket = createConnection(address, { resolver });
   const greenlet: Greenlet<Buffer> = spawn((host: string) => {
     socket.sendAll(host);
     return socket.recv(10, limits);
   }, found.address);
-  lookup('localhost', { all: true });
+  lookup(info[0]!.address, { all: true });
   return greenlet.get();
 });
 

@@ -256,6 +256,13 @@ pub(crate) fn detach(core: &'static Core, arguments: Arguments) -> Returned {
     core.io_value(detached.map(IntoRawFd::into_raw_fd))
 }
 
+/// `rename(key)`: a new key for the socket; by the old one it is closed.
+pub(crate) fn rename(core: &'static Core, arguments: Arguments) -> Returned {
+    let renamed = core.hub().rename_socket(key(&arguments)?);
+    core.note_work();
+    core.key_value(renamed)
+}
+
 /// `descriptor(key)`
 pub(crate) fn descriptor(core: &'static Core, arguments: Arguments) -> Returned {
     let descriptor = core.hub().sockets.descriptor(key(&arguments)?);
@@ -628,7 +635,7 @@ impl Core {
     }
 
     /// Tells TypeScript how many bytes a call has sent that may fail.
-    fn note_sent(&self, sent: usize) -> Result<(), Failure> {
+    pub(crate) fn note_sent(&self, sent: usize) -> Result<(), Failure> {
         let shared = self.script()?.shared;
         shared.set(SharedWord::SentLow, (sent & 0x3fff_ffff) as i32);
         shared.set(SharedWord::SentHigh, (sent >> 30) as i32);

@@ -106,6 +106,10 @@ impl Core {
     /// Enters one stack from the main one and comes back.
     pub(crate) fn visit(&self, runner: &Rc<Runner>) {
         self.away_from_main(|| self.enter(runner));
+        // Unlike a turn, which goes back to libuv, this returns to JavaScript.
+        if self.is_worker {
+            self.renew_termination();
+        }
     }
 
     /// Archives the main stack in V8 while `operation` enters others.

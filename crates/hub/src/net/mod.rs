@@ -99,6 +99,8 @@ struct Socket {
     raw: RawSocket,
     /// The other end, where it was told when the connection was made.
     peer: Option<Address>,
+    /// Was received already, and goes before all that comes.
+    unread: Vec<u8>,
     registered: bool,
     read: Direction,
     write: Direction,
@@ -286,14 +288,48 @@ impl Sockets {
     /// Forgets a socket without closing it. Returns its descriptor, non-blocking, and whom to tell.
     ///
     /// # Errors
-    /// `EBADF` if the socket is closed.
+    /// `EBADF` if the socket is closed, `EBUSY` if it keeps bytes that would be lost.
     pub fn detach(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(OwnedFd, [Option<Waiter>; 2])> {
+        const EBUSY: i32 = 16;
+        if !self.get(key)?.unread.is_empty() {
+            return Err(io::Error::from_raw_os_error(EBUSY));
+        }
+        let (socket, told) = self.take_out(poller, key)?;
+        Ok((socket.raw.into(), told))
+    }
+
+    /// Gives a socket a new key: whoever has the old one finds it closed. Returns whom to tell.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn rename(
+        &mut self,
+        poller: &Poller,
+        key: SocketKey,
+    ) -> io::Result<(SocketKey, [Option<Waiter>; 2])> {
+        let (mut socket, told) = self.take_out(poller, key)?;
+        let unread = std::mem::take(&mut socket.unread);
+        let renamed = self.insert(socket.raw, socket.peer);
+        self.unread(renamed, unread)?;
+        Ok((renamed, told))
+    }
+
+    fn take_out(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(Socket, [Option<Waiter>; 2])> {
         let (mut socket, told) = self.remove(key).ok_or_else(bad_descriptor)?;
         if socket.registered {
             // Fails only if the descriptor is broken, and then there are no events either.
             let _ = poller.deregister(&mut socket);
         }
-        Ok((socket.raw.into(), told))
+        Ok((socket, told))
+    }
+
+    /// Puts back bytes that were received: they come before all others.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn unread(&mut self, key: SocketKey, bytes: Vec<u8>) -> io::Result<()> {
+        self.get_mut(key)?.unread.splice(..0, bytes);
+        Ok(())
     }
 
     /// Closes a socket and returns whom to tell, who find it closed. Idempotent.
@@ -305,7 +341,8 @@ impl Sockets {
 
     fn insert(&mut self, raw: RawSocket, peer: Option<Address>) -> SocketKey {
         let (read, write) = (Direction::new(), Direction::new());
-        SocketKey(self.slab.insert(Socket { raw, peer, registered: false, read, write }))
+        let unread = Vec::new();
+        SocketKey(self.slab.insert(Socket { raw, peer, unread, registered: false, read, write }))
     }
 
     fn remove(&mut self, key: SocketKey) -> Option<(Socket, [Option<Waiter>; 2])> {
@@ -365,7 +402,10 @@ impl Sockets {
 
     /// Returns whether an event has told that a side is ready, and no operation has found otherwise since.
     pub(crate) fn is_known_ready(&mut self, key: SocketKey, side: Side) -> bool {
-        self.slab.get_mut(key.0).is_some_and(|socket| socket.registered && socket.direction(side).ready)
+        self.slab.get_mut(key.0).is_some_and(|socket| {
+            (side == Side::Read && !socket.unread.is_empty())
+                || (socket.registered && socket.direction(side).ready)
+        })
     }
 
     /// Asks the system whether a socket can be read or written without blocking; an error or a hang-up counts as
@@ -374,11 +414,15 @@ impl Sockets {
     /// # Errors
     /// `EBADF` if the socket is closed, else what poll(2) returned.
     pub fn poll_sides(&self, key: SocketKey) -> io::Result<(bool, bool)> {
-        let mut descriptors = [PollFd::new(&self.get(key)?.raw, PollFlags::IN | PollFlags::OUT)];
+        let Socket { raw, unread, .. } = self.get(key)?;
+        let mut descriptors = [PollFd::new(raw, PollFlags::IN | PollFlags::OUT)];
         poll(&mut descriptors, Some(&Timespec::default()))?;
         let ready = descriptors[0].revents();
         let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-        Ok((ready.intersects(PollFlags::IN | broken), ready.intersects(PollFlags::OUT | broken)))
+        Ok((
+            !unread.is_empty() || ready.intersects(PollFlags::IN | broken),
+            ready.intersects(PollFlags::OUT | broken),
+        ))
     }
 
     /// Takes in an [`Event::Io`](crate::Event::Io) and returns whom to tell: who reads and who writes.
