@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { inspect } from 'node:util';
 
 import { Kind, native, Outcome, Sides } from './binding.js';
-import { checkFlag, checkMilliseconds, checkOptions, describe } from './checks.js';
+import { checkFlag, checkMilliseconds, checkMost, checkOptions, describe } from './checks.js';
 import { captureContext, type Context, emptyContext, enterContext } from './context.js';
 import { spawn, spawnRaw } from './greenlet.js';
 import {
@@ -16,7 +16,6 @@ import {
   runCallback,
   Runnable,
 } from './hub.js';
-import { checkMost } from './imap.js';
 import { type CheckedLimits, checkLimits, isImmediate, type Limits, refuseToWait } from './limits.js';
 import { Group, type Member, Pool } from './pool.js';
 import { enlist, type Mortal, strikeOff } from './server-shutdown.js';
@@ -272,7 +271,7 @@ export abstract class BaseServer<Item> implements Mortal {
     this.maxDelay = checkTime(call, 'maxDelay', given.maxDelay, 1000);
     this.stopTimeout = checkTime(call, 'stopTimeout', given.stopTimeout, 1000);
     this.delay = this.minDelay;
-    this.#maxAccept = checkMost(call, 'maxAccept', given.maxAccept ?? 100);
+    this.#maxAccept = checkMost(`${call}: maxAccept`, given.maxAccept ?? 100);
     this.#shutdownOnSignal = checkFlag(call, 'shutdownOnSignal', given.shutdownOnSignal ?? false);
     this.setSpawn(given.spawn === undefined ? 'default' : given.spawn);
     if (checked instanceof Socket) {
@@ -413,7 +412,7 @@ export abstract class BaseServer<Item> implements Mortal {
   }
 
   set maxAccept(count: number) {
-    this.#maxAccept = checkMost(this.constructor.name, 'maxAccept', count);
+    this.#maxAccept = checkMost(`${this.constructor.name}: maxAccept`, count);
   }
 
   /** Sets where handlers run from now on: see {@link ServerOptions.spawn}. gevent: `set_spawn`. */

@@ -9,7 +9,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { isMainThread } from 'node:worker_threads';
 
-import { checkMost } from './imap.js';
+import { checkCount } from './checks.js';
 import { GreenstackError, named } from './errors.js';
 import { Event } from './event.js';
 import { getHub } from './hub.js';
@@ -77,8 +77,7 @@ export class Workers {
   #delay = MIN_RESTART_DELAY;
 
   constructor(call: string, count: number, server: Worked) {
-    this.#count = checkMost(call, 'workers', count);
-    if (this.#count === Infinity) throw new RangeError(`${call}: workers must be a whole number from 1`);
+    this.#count = checkCount(`${call}: workers`, count, 1);
     if (!isMainThread) throw new TypeError(`${call}: workers are started by the main thread only`);
     this.#server = server;
     this.#ordinal = String(servers++);
