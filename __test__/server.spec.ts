@@ -257,6 +257,28 @@ hubTest('stop in the hub is refused if it has to wait, and changes nothing', (t)
   t.true(server.started);
 });
 
+hubTest('a timeout around serveForever stops the server and is thrown', (t) => {
+  const server = new StreamServer('127.0.0.1:0', drain, { spawn: 2 });
+  const limit = new Timeout(20);
+  t.is(
+    thrownBy(() => {
+      using _limit = limit;
+      limit.start();
+      server.serveForever(0);
+    }),
+    limit,
+  );
+  t.false(server.started);
+});
+
+hubTest('greenlets that send datagrams at the same time wait no longer than they are told', (t) => {
+  const server = new DatagramServer('127.0.0.1:0', () => {});
+  server.start();
+  t.is(codeOf(thrownBy(() => server.sendTo('x', 'nowhere:1'))), undefined);
+  t.is(server.sendTo('x', server.address, 1000), 1);
+  server.stop();
+});
+
 hubTest('a handler may stop its own server', (t) => {
   const server = serve(
     (socket) => {

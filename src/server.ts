@@ -7,7 +7,7 @@ import { Kind, native, type SocketFamily } from './binding.js';
 import { checkFlag, checkFunction, checkOptions } from './checks.js';
 import { type BytesLike, checkBytes, type Connection } from './connection.js';
 import { getDefaultResolver } from './dns.js';
-import { isImmediate, type CheckedLimits, type Limits } from './limits.js';
+import { type CheckedLimits, checkLimits, isImmediate, type Limits } from './limits.js';
 import { Lock } from './lock.js';
 import { BaseServer, noneOrThrow, KILL_TIMEOUT, type Listener, type ServerOptions } from './server-base.js';
 import { type Attendant, IdleConnection } from './server-idle.js';
@@ -16,6 +16,7 @@ import { type Address, createServer, type Datagram, type ListenOptions, Opened, 
 import { parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
 import { errnoOf, systemError } from './system-error.js';
 import type { SecureContext, SecureContextOptions, TlsOptions } from './tls.js';
+import { now } from './timers.js';
 import { waitFor } from './wait-for.js';
 
 export {
@@ -390,7 +391,25 @@ export class DatagramServer extends BaseServer<Datagram> {
   sendTo(data: BytesLike, address: Address, limits?: Limits): number {
     const { socket } = this;
     if (socket === null) throw systemError(errnoOf('EBADF'), 'sendTo');
-    return this.#sending.with(() => socket.sendTo(data, address, limits));
+    const rest = this.#awaitTurn(limits);
+    try {
+      return socket.sendTo(data, address, rest);
+    } finally {
+      this.#sending.release();
+    }
+  }
+
+  /** Waits until nobody else sends. Returns what is left of the limits. */
+  #awaitTurn(limits: Limits): Limits {
+    if (!this.#sending.locked) {
+      this.#sending.acquire();
+      return limits;
+    }
+    const { timeout, limit, signal } = checkLimits('sendTo()', limits);
+    const start = now();
+    if (!this.#sending.acquire(limits)) throw limit?.thrown() ?? systemError(errnoOf('ETIMEDOUT'), 'sendTo');
+    const left = timeout < 0 ? null : Math.max(0, timeout - (now() - start));
+    return { timeout: limit ?? left, ...(signal && { signal }) };
   }
 }
 

@@ -25,7 +25,8 @@ import {
   Timeout,
   waitFor,
 } from 'greenstack';
-import { createConnection } from 'greenstack/socket';
+import { StreamServer } from 'greenstack/server';
+import { createConnection, type Socket } from 'greenstack/socket';
 import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -53,7 +54,29 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   response.end(JSON.stringify({ url: request.url, order, padding: 'x'.repeat(Math.random() * 2000) }));
 }
 
-type Task = (id: number, ports: { http: number; echo: number }) => void;
+/** Sends back what comes. Some handlers fail in the end. */
+function sendBack(socket: Socket): void {
+  const context = { young: litter() };
+  storage.run(context, () => {
+    for (let data = socket.recv(500); data.length > 0; data = socket.recv(500)) {
+      socket.sendAll(data);
+      litter();
+    }
+    expect('context in a handler', storage.getStore() === context);
+  });
+  if (Math.random() < 0.15) throw new HandlerFailed('on purpose');
+}
+
+/** What handlers of servers throw on purpose. */
+class HandlerFailed extends Error {}
+
+interface Ports {
+  http: number;
+  echo: number;
+  servers: StreamServer[];
+}
+
+type Task = (id: number, ports: Ports) => void;
 
 const tasks: Record<string, Task> = {
   fetch(id, ports) {
@@ -72,6 +95,18 @@ const tasks: Record<string, Task> = {
     for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
     writer.join();
     expect('socket', text === message);
+  },
+  server(id, { servers }) {
+    const { port } = servers[id % servers.length] as StreamServer;
+    using socket = createConnection({ host: '127.0.0.1', port });
+    const message = `message ${id} `.repeat(1 + (id % 200));
+    socket.sendAll(message);
+    // Some clients leave before the answer.
+    if (id % 5 === 0) return;
+    socket.shutdown('w');
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    expect('server', text === message);
   },
   zlib(id) {
     const text = `text ${id}`.repeat(100);
@@ -192,7 +227,7 @@ for (const [name, check] of Object.entries(checks)) tasks[name] = (id) => expect
 const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);
 let next = 0;
 
-function work(ports: { http: number; echo: number }): void {
+function work(ports: Ports): void {
   while (next < ROUNDS) {
     const id = next++;
     const context = { id, young: litter() };
@@ -213,10 +248,27 @@ function listen(server: Server): number {
 
 const onlyParked = (): void => storage.run({ parked: litter() }, () => sleep(3_600_000));
 
+/** What clients that leave early cause, and what fails on purpose, is not reported. */
+function ignoreExpected(): void {
+  const hub = getHub();
+  const report = hub.handleError.bind(hub);
+  hub.handleError = (context, error) => {
+    const { code } = error as NodeJS.ErrnoException;
+    if (!(error instanceof HandlerFailed) && code !== 'ECONNRESET' && code !== 'EPIPE')
+      report(context, error);
+  };
+}
+
 run(() => {
+  ignoreExpected();
   const http = createServer((request, response) => void spawn(answer, request, response));
   const echo = createTcpServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket));
-  const ports = { http: listen(http), echo: listen(echo) };
+  const servers = [{}, { awaitData: true }, { spawn: 3 }].map((options) => {
+    const server = new StreamServer('127.0.0.1:0', sendBack, options);
+    server.start();
+    return server;
+  });
+  const ports = { http: listen(http), echo: listen(echo), servers };
   const parked = Array.from({ length: PARKED }, () => spawn(onlyParked));
   const workers = Array.from({ length: WORKERS }, () => spawn(work, ports));
   joinAll(workers);
@@ -226,6 +278,10 @@ run(() => {
     'nobody lost',
     parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)),
   );
+  for (const server of servers) {
+    server.stop();
+    while (server.activeCount > 0) sleep(1);
+  }
   closeAll();
   http.close();
   http.closeAllConnections();

@@ -42,6 +42,7 @@ import {
   SimpleQueue,
   UnboundQueue,
 } from 'greenstack/queue';
+import { StreamServer } from 'greenstack/server';
 import { createConnection, type Socket } from 'greenstack/socket';
 import { ThreadPool } from 'greenstack/threadpool';
 import { nameserver } from './dns-server.js';
@@ -981,6 +982,26 @@ const network: BlockingCall[] = [
   },
 ];
 
+// Servers: `stop` and `serveForever` end what they wait for when they are interrupted, so they have tests of their own.
+
+const servers: BlockingCall[] = [
+  {
+    name: 'closed.join() of a server',
+    onTimeout: returns(false),
+    situation() {
+      const server = new StreamServer('127.0.0.1:0', () => {});
+      server.start();
+      return {
+        call: (limits) => server.closed.join(limits),
+        end: () => server.close(),
+        result: true,
+        left: () => waitingIn(server.closed),
+        close: () => server.stop(),
+      };
+    },
+  },
+];
+
 export const blockingCalls: readonly BlockingCall[] = [
   ...greenlets,
   ...hub,
@@ -989,4 +1010,5 @@ export const blockingCalls: readonly BlockingCall[] = [
   ...pools,
   ...threads,
   ...network,
+  ...servers,
 ];

@@ -1,6 +1,6 @@
 import { getHub, idle, sleep, waitFor } from 'greenstack';
 import { StreamServer, type StreamHandler, type StreamServerOptions } from 'greenstack/server';
-import { type Connection, createConnection, type Socket } from 'greenstack/socket';
+import { type Connection, createConnection } from 'greenstack/socket';
 
 /** Sends back what it receives until the end. */
 export function echo(socket: Connection): void {
