@@ -124,6 +124,11 @@ function check(call: string, options: TlsOptions): Checked & { handshake: boolea
   return { context, isServer, servername, handshake, handshakeTimeout: timeout, suppressRaggedEofs };
 }
 
+/** Throws unless `wrapSocket` would take the options. @internal */
+export function checkTlsOptions(call: string, options: TlsOptions): void {
+  check(call, options);
+}
+
 /** An encrypted connection, with the verbs of {@link Socket}. gevent: `gevent.ssl.SSLSocket`. */
 export class TlsSocket extends Connection {
   readonly #socket: Socket;
