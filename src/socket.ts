@@ -367,6 +367,8 @@ export class Socket extends Connection {
   /**
    * Gives the descriptor away, non-blocking, without closing it: it is yours then, and this socket is closed. Greenlets that
    * are parked on it get an `ECANCELED` error. Never switches.
+   *
+   * @throws {SystemError} `EBUSY` while there are bytes to be received that came with the end of TLS
    */
   detach(): number {
     this._checkOpen('detach()');
