@@ -40,7 +40,7 @@ const echo = await startServer('echo-server');
 const names = await startServer('dns-server');
 const identity = makeIdentity();
 try {
-  for (const operation of options.operations) measureAll(operation);
+  for (const operation of options.operations) await measureAll(operation);
 } finally {
   echo.stop();
   names.stop();
@@ -63,11 +63,17 @@ function introduce() {
  *
  * @param {Operation} operation
  */
-function measureAll({ name }) {
-  const taking = new Set(contenders.filter((contender) => contender.command(name)));
+async function measureAll({ name, served = false, only }) {
+  const program = served ? 'net-server' : name;
+  const taking = new Set(
+    contenders.filter((contender) => contender.command(program) && (only?.includes(contender.name) ?? true)),
+  );
   for (let round = 1; round <= options.rounds; round++) {
     process.stderr.write(`${name} ${round}/${options.rounds}\n`);
-    for (const contender of taking) if (!measure(contender, name)) taking.delete(contender);
+    for (const contender of taking) {
+      const succeeded = served ? await measureServer(contender, name) : measure(contender, name);
+      if (!succeeded) taking.delete(contender);
+    }
   }
 }
 
@@ -79,11 +85,66 @@ function measureAll({ name }) {
  * @returns {boolean} whether that went well
  */
 function measure(contender, operation) {
-  const [command, ...args] = /** @type {string[]} */ (contender.command(operation));
+  return take(contender, operation, /** @type {string[]} */ (contender.command(operation)), contender.env);
+}
+
+/**
+ * Starts a contender's server, loads it by the client that is the same for all, and keeps the figures.
+ *
+ * @param {Contender} contender
+ * @param {string} operation
+ * @returns {Promise<boolean>} whether that went well
+ */
+async function measureServer(contender, operation) {
+  const client = contenders.find(({ name }) => name === 'go');
+  const load = client?.command('load');
+  if (client === undefined || load === undefined) {
+    failures.push(`${operation} by ${contender.name}: without Go there is no client`);
+    return false;
+  }
+  const [command, ...args] = pinned(0, [
+    .../** @type {string[]} */ (contender.command('net-server')),
+    operation,
+  ]);
+  const server = spawn(command, args, {
+    env: { ...process.env, ...contender.env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  try {
+    const [line] = await Promise.race([once(server.stdout, 'data'), once(server, 'exit')]);
+    const port = String(Number(line));
+    return take(contender, operation, pinned(1, [...load, operation, port, String(server.pid)]), client.env);
+  } finally {
+    server.stdin.end();
+    if (server.exitCode === null) await once(server, 'exit');
+  }
+}
+
+/**
+ * A command on a processor of its own, where there are several.
+ *
+ * @param {number} processor
+ * @param {string[]} command
+ */
+function pinned(processor, command) {
+  const canPin = cpus().length > 1 && spawnSync('taskset', ['--version']).status === 0;
+  return canPin ? ['taskset', '--cpu-list', String(processor), ...command] : command;
+}
+
+/**
+ * Runs a command that prints figures, and keeps them.
+ *
+ * @param {Contender} contender
+ * @param {string} operation
+ * @param {string[]} program
+ * @param {Record<string, string>} [env]
+ * @returns {boolean} whether that went well
+ */
+function take(contender, operation, [command, ...args], env) {
   const child = spawnSync(command, args, {
     env: {
       ...process.env,
-      ...contender.env,
+      ...env,
       BENCH_SCALE: options.quick ? '0.1' : '1',
       BENCH_ECHO_PORT: String(echo.port),
       BENCH_DNS_PORT: String(names.port),

@@ -224,6 +224,8 @@ interface Native {
   startConnect(key: SocketKey, host: string, port: number): number;
   finishConnect(key: SocketKey, timeout: number): number;
   accept(key: SocketKey, timeout: number): SocketKey;
+  /** Tries once; also in the hub. */
+  acceptNow(key: SocketKey): SocketKey;
   receive(key: SocketKey, limit: number, timeout: number): number;
   receiveInto(key: SocketKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
   /** The length of a datagram, also of what did not fit; its sender is in the scratch memory, as after `address`. */

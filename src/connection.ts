@@ -4,11 +4,19 @@ import { inspect } from 'node:util';
 import { native, Outcome, Shared, shared } from './binding.js';
 import { checkMilliseconds, checkOptions, describe } from './checks.js';
 import { ConcurrentObjectUseError } from './errors.js';
-import { afterNative, beforeNative, requireGreenlet, throwInterruption, type Wait } from './hub.js';
+import {
+  afterNative,
+  beforeNative,
+  currentRunnable,
+  requireGreenlet,
+  throwInterruption,
+  type Wait,
+} from './hub.js';
 import {
   type CheckedLimits,
   checkLimits,
   FOR_EVER,
+  isImmediate,
   type LimitOptions,
   type Limits,
   withinLimits,
@@ -130,6 +138,11 @@ export abstract class Endpoint {
    */
   _call(call: string, wait: Wait, limits: CheckedLimits, operation: (timeout: number) => number): number {
     const result = withinLimits(call, limits, () => {
+      // What need not wait is possible in the hub, too.
+      if (isImmediate(limits) && currentRunnable() === null) {
+        this._checkOpen(call);
+        return operation(0);
+      }
       const greenlet = requireGreenlet(call);
       this._checkOpen(call);
       const saved = beforeNative(call, wait);

@@ -45,7 +45,7 @@ import {
   withinLimits,
 } from './limits.js';
 import { Timeout } from './timeout.js';
-import { Linkable, Parked, WaitQueue } from './wait-queue.js';
+import { type Entry, Linkable, Parked, WaitQueue } from './wait-queue.js';
 import { joinAll } from './wait.js';
 
 export type { Imap, ImapOptions, ItemsOf } from './imap.js';
@@ -654,6 +654,11 @@ export class Pool extends Group {
       if (entry instanceof Entering) this.#taken++;
       entry?.notify();
     }
+  }
+
+  /** Notifies `entry`, once, when there is room, which it is not given. @internal */
+  _awaitRoom(entry: Entry): void {
+    this.#entering.push(entry);
   }
 
   /** `<Pool of 3, 7 free>`. */

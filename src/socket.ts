@@ -80,8 +80,8 @@ const DEFAULT_BACKLOG = 511;
 
 const LOOPBACK = 'localhost';
 
-/** What holds a key that native code has just made. */
-class Opened {
+/** What holds a key that native code has just made. @internal */
+export class Opened {
   constructor(
     readonly key: number,
     readonly nativeFamily: SocketFamily,
@@ -262,8 +262,21 @@ export class Socket extends Connection {
 
   /** Takes a connection that is waiting; a negative code if there is none. Also in the hub. @internal */
   _acceptNow(): Socket | number {
-    const key = native.accept(this.#key, 0);
-    return key < 0 ? key : Socket._of(new Opened(key, this.#family, false));
+    const key = native.acceptNow(this.#key);
+    return key < 0 ? key : this._accepted(key);
+  }
+
+  /** The connection that was accepted here. @internal */
+  _accepted(key: number): Socket {
+    return Socket._of(new Opened(key, this.#family, false));
+  }
+
+  /** Takes a datagram that is waiting; a negative code if there is none. Also in the hub. @internal */
+  _recvFromNow(memory: Uint8Array): Datagram | number {
+    const length = native.receiveFromInto(this.#key, memory, 0, memory.length, 0);
+    if (length < 0) return length;
+    const kept = Math.min(length, memory.length);
+    return { data: Buffer.from(memory.subarray(0, kept)), address: readAddress(), truncated: length > kept };
   }
 
   /**

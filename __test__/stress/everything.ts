@@ -1,6 +1,7 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
- * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, TLS, zlib, threads of libuv's pool,
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, TLS, names, zlib, threads of libuv's
+ * pool,
  * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
  * many greenlets parked meanwhile.
  *
@@ -25,9 +26,11 @@ import {
   Timeout,
   waitFor,
 } from 'greenstack';
+import { Resolver } from 'greenstack/dns';
 import { createConnection, socketPair } from 'greenstack/socket';
 import { createSecureContext, wrapSocket } from 'greenstack/tls';
 import { pki } from '../support/certificates.js';
+import { nameserver } from '../support/dns-server.js';
 import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -59,9 +62,28 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   response.end(JSON.stringify({ url: request.url, order, padding: 'x'.repeat(Math.random() * 2000) }));
 }
 
-type Task = (id: number, ports: { http: number; echo: number }) => void;
+interface Ports {
+  http: number;
+  echo: number;
+  resolver: Resolver;
+}
+
+type Task = (id: number, ports: Ports) => void;
 
 const tasks: Record<string, Task> = {
+  names(id, { resolver }) {
+    const limit = id % 3 === 0 ? 1 : null;
+    try {
+      const [first] = resolver.resolve4(`name${id % 50}.test`, limit);
+      const { address } = resolver.lookup(`name${id % 50}.test`, { family: 4, timeout: limit });
+      expect('names', first === `10.0.0.${id % 50}` && address === first);
+    } catch (error) {
+      expect(
+        `names: ${String(error)}`,
+        limit !== null && (error as NodeJS.ErrnoException).code === 'ETIMEOUT',
+      );
+    }
+  },
   fetch(id, ports) {
     const response = waitFor((signal) => fetch(`http://127.0.0.1:${ports.http}/${id}`, { signal }));
     const body = waitFor(response.json() as Promise<{ url: string; order: number[] }>);
@@ -217,7 +239,7 @@ for (const [name, check] of Object.entries(checks)) tasks[name] = (id) => expect
 const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);
 let next = 0;
 
-function work(ports: { http: number; echo: number }): void {
+function work(ports: Ports): void {
   while (next < ROUNDS) {
     const id = next++;
     const context = { id, young: litter() };
@@ -241,7 +263,12 @@ const onlyParked = (): void => storage.run({ parked: litter() }, () => sleep(3_6
 run(() => {
   const http = createServer((request, response) => void spawn(answer, request, response));
   const echo = createTcpServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket));
-  const ports = { http: listen(http), echo: listen(echo) };
+  const names = nameserver(({ name }) => ({
+    records: [{ type: 'A', data: `10.0.0.${Number(name.slice(4, -5))}` }],
+    delay: Math.random() * 3,
+  }));
+  const resolver = new Resolver({ nameservers: [names.address], hosts: false, search: [] });
+  const ports = { http: listen(http), echo: listen(echo), resolver };
   const parked = Array.from({ length: PARKED }, () => spawn(onlyParked));
   const workers = Array.from({ length: WORKERS }, () => spawn(work, ports));
   joinAll(workers);
@@ -252,6 +279,8 @@ run(() => {
     parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)),
   );
   closeAll();
+  resolver.close();
+  names[Symbol.dispose]();
   http.close();
   http.closeAllConnections();
   echo.close();

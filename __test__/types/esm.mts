@@ -1,6 +1,7 @@
 /** Compiled, never run: an ES module that uses every entry of the package. */
 import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
+import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { type Address, type Socket, createConnection } from 'greenstack/socket';
 import {
   type CertificateError,
@@ -30,6 +31,23 @@ export const result: Promise<Buffer> = run(() => {
   lookup(info[0]!.address, { all: true });
   return greenlet.get();
 });
+
+const listener: Listener = { path: '/run/greeter' };
+
+export const streams: StreamServer = new StreamServer(listener, (socket) => socket.sendAll('hello'), {
+  spawn: 100,
+  awaitData: true,
+  workers: 2,
+});
+export const datagrams: DatagramServer = new DatagramServer({ fd: 3 }, (data, from) => {
+  if (from !== undefined) datagrams.sendTo(data, from);
+});
+
+export async function ending(): Promise<void> {
+  await streams.closed;
+  const joined: boolean = datagrams.closed.join(5);
+  streams.stop(joined ? null : { timeout: 100 });
+}
 
 export const version: string = greenstack.version;
 

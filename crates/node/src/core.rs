@@ -377,6 +377,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "startConnect"(3) => socket::start_connect,
     "finishConnect"(2) => socket::finish_connect,
     "accept"(2) => socket::accept,
+    "acceptNow"(1) => socket::accept_now,
     "receive"(3) => socket::receive,
     "receiveInto"(5) => socket::receive_into,
     "receiveFrom"(3) => socket::receive_from,

@@ -109,7 +109,12 @@ impl Core {
     }
 
     /// Yields if the greenlet has used up its budget of calls that succeed at once. `false`: it was interrupted.
-    pub(crate) fn spend_immediate(&self) -> Result<bool, Failure> {
+    ///
+    /// Calls that must not wait are free: they may come from a callback of the hub, which cannot be left in the middle.
+    pub(crate) fn spend_immediate(&self, timeout: f64) -> Result<bool, Failure> {
+        if timeout == 0.0 {
+            return Ok(true);
+        }
         let count = self.immediate.get().wrapping_add(1);
         self.immediate.set(count);
         let over = count >= IMMEDIATE_BUDGET
@@ -315,7 +320,7 @@ pub(crate) fn finish_connect(core: &'static Core, arguments: Arguments) -> Retur
 pub(crate) fn accept(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let timeout = arguments.double(1)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let accepted = core.with_deadline(timeout, || {
@@ -326,12 +331,18 @@ pub(crate) fn accept(core: &'static Core, arguments: Arguments) -> Returned {
     core.double_value(accepted)
 }
 
+/// `acceptNow(key)`: the key of a connection that is known to wait, without another look at what the system reports.
+pub(crate) fn accept_now(core: &'static Core, arguments: Arguments) -> Returned {
+    let accepted = core.hub().sockets.try_accept(key(&arguments)?);
+    core.key_value(accepted)
+}
+
 /// `receive(key, limit, timeout)`: bytes put into the scratch memory.
 pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -348,7 +359,7 @@ pub(crate) fn receive_into(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -367,7 +378,7 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
     let timeout = arguments.double(4)?;
     let all = arguments.bool(5)?;
     core.note_sent(0)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let mut sent = 0;
@@ -395,7 +406,7 @@ pub(crate) fn receive_from(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -418,7 +429,7 @@ pub(crate) fn receive_from_into(core: &'static Core, arguments: Arguments) -> Re
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -440,7 +451,7 @@ pub(crate) fn send_to(core: &'static Core, arguments: Arguments) -> Returned {
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
     let address = if arguments.text(5)?.is_empty() { None } else { Some(address_of(&arguments, 5)?) };
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let sent = core.with_deadline(timeout, || {
@@ -465,7 +476,7 @@ pub(crate) fn send_file(core: &'static Core, arguments: Arguments) -> Returned {
     let mut sent = 0;
     let result = core.with_deadline(timeout, || {
         while sent < count {
-            if !core.spend_immediate()? {
+            if !core.spend_immediate(timeout)? {
                 return Ok(INTERRUPTED);
             }
             let moved = core.attempt(key, Side::Write, timeout != 0.0, || {
@@ -580,7 +591,7 @@ pub(crate) fn wait_ready(core: &'static Core, arguments: Arguments) -> Returned 
     let key = key(&arguments)?;
     let wanted = arguments.int(1)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let ready = core.with_deadline(timeout, || {

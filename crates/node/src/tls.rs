@@ -169,7 +169,7 @@ pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -185,7 +185,7 @@ pub(crate) fn receive_into(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let socket = core.socket_of(key);
@@ -208,7 +208,7 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
     let timeout = arguments.double(4)?;
     let all = arguments.bool(5)?;
     core.note_sent(0)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let socket = match core.socket_of(key) {
