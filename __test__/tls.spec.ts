@@ -1085,7 +1085,8 @@ for (const [version, flag] of [
     program.child.stdin!.write('hello from openssl\n');
     program.prints(/hello from openssl\n/);
     program.child.stdin!.write('Q\n');
-    program.exit();
+    t.is(program.exit(), 0);
+    t.deepEqual(server.errors, []);
   });
 
   hubTest(`${version}: a client of ours talks to openssl s_server, which reverses lines`, (t) => {

@@ -433,4 +433,44 @@ export const operations = [
       },
     ],
   },
+  {
+    name: 'tls-handshake',
+    metrics: [
+      {
+        key: 'tls-handshake.full',
+        title: 'TLS handshake of a server, processor time',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+      {
+        key: 'tls-handshake.resumed',
+        title: 'the same, of a client that comes again',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+    ],
+  },
+  {
+    name: 'tls-echo',
+    metrics: [
+      {
+        key: 'tls-echo.message',
+        title: 'TLS echo of 64 bytes, processor time of the server',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+      {
+        key: 'tls-echo.receive',
+        title: '64 KiB received by TLS, processor time',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+      {
+        key: 'tls-echo.send',
+        title: '64 KiB sent by TLS, processor time',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+    ],
+  },
 ];

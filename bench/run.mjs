@@ -9,8 +9,9 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { cpus, loadavg, release, totalmem } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { setUp } from './contenders.mjs';
@@ -37,11 +38,13 @@ const failures = [];
 introduce();
 const echo = await startServer('echo-server');
 const names = await startServer('dns-server');
+const identity = makeIdentity();
 try {
   for (const operation of options.operations) await measureAll(operation);
 } finally {
   echo.stop();
   names.stop();
+  rmSync(identity, { recursive: true });
 }
 conclude();
 
@@ -145,6 +148,9 @@ function take(contender, operation, [command, ...args], env) {
       BENCH_SCALE: options.quick ? '0.1' : '1',
       BENCH_ECHO_PORT: String(echo.port),
       BENCH_DNS_PORT: String(names.port),
+      BENCH_TLS: identity,
+      BENCH_TLS_LOAD: fileURLToPath(new URL('compare/tls-load.mjs', import.meta.url)),
+      BENCH_NODE: process.execPath,
     },
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -169,6 +175,20 @@ function take(contender, operation, [command, ...args], env) {
  */
 function sampleId(contender, key) {
   return `${contender.name} ${contender.node ?? ''} ${key}`;
+}
+
+/**
+ * Makes a certificate for the TLS servers.
+ *
+ * @returns {string} the folder with `cert.pem` and `key.pem`
+ */
+function makeIdentity() {
+  const folder = mkdtempSync(join(tmpdir(), 'greenstack-bench-'));
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  const files = ['-subj', '/CN=bench', '-keyout', 'key.pem', '-out', 'cert.pem'];
+  const made = spawnSync('openssl', ['req', '-x509', ...key, ...files], { cwd: folder });
+  if (made.status !== 0) say('There is no openssl to make a certificate with: TLS will not be measured.');
+  return folder;
 }
 
 /** Prints the tables and the failures, and writes the JSON file. */

@@ -9,8 +9,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { isMainThread } from 'node:worker_threads';
 
-import { checkCount } from './checks.js';
 import { GreenstackError, named } from './errors.js';
+import { checkCount } from './checks.js';
 import { Event } from './event.js';
 import { getHub } from './hub.js';
 import type { Socket } from './socket.js';

@@ -1,6 +1,6 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
- * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, zlib, threads of libuv's pool,
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, TLS, names, zlib, threads of libuv's pool,
  * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
  * many greenlets parked meanwhile.
  *
@@ -25,8 +25,12 @@ import {
   Timeout,
   waitFor,
 } from 'greenstack';
+import { Resolver } from 'greenstack/dns';
 import { StreamServer } from 'greenstack/server';
-import { createConnection, type Socket } from 'greenstack/socket';
+import { createConnection, type Socket, socketPair } from 'greenstack/socket';
+import { createSecureContext, wrapSocket } from 'greenstack/tls';
+import { pki } from '../support/certificates.js';
+import { nameserver } from '../support/dns-server.js';
 import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -34,6 +38,10 @@ const WORKERS = 40;
 const PARKED = 200;
 
 const storage = new AsyncLocalStorage<object>();
+const secure = {
+  client: createSecureContext({ ca: pki.root().cert }),
+  server: createSecureContext(pki.server()),
+};
 const wrong = new Map<string, number>();
 
 function expect(what: string, holds: boolean): void {
@@ -74,11 +82,25 @@ interface Ports {
   http: number;
   echo: number;
   servers: StreamServer[];
+  resolver: Resolver;
 }
 
 type Task = (id: number, ports: Ports) => void;
 
 const tasks: Record<string, Task> = {
+  names(id, { resolver }) {
+    const limit = id % 3 === 0 ? 1 : null;
+    try {
+      const [first] = resolver.resolve4(`name${id % 50}.test`, limit);
+      const { address } = resolver.lookup(`name${id % 50}.test`, { family: 4, timeout: limit });
+      expect('names', first === `10.0.0.${id % 50}` && address === first);
+    } catch (error) {
+      expect(
+        `names: ${String(error)}`,
+        limit !== null && (error as NodeJS.ErrnoException).code === 'ETIMEOUT',
+      );
+    }
+  },
   fetch(id, ports) {
     const response = waitFor((signal) => fetch(`http://127.0.0.1:${ports.http}/${id}`, { signal }));
     const body = waitFor(response.json() as Promise<{ url: string; order: number[] }>);
@@ -107,6 +129,25 @@ const tasks: Record<string, Task> = {
     let text = '';
     for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
     expect('server', text === message);
+  },
+  tls(id) {
+    const [left, right] = socketPair();
+    const other = spawn(() => {
+      using socket = wrapSocket(right, { secureContext: secure.server, isServer: true });
+      for (let chunk = socket.recv(900); chunk.length > 0; chunk = socket.recv(900)) socket.sendAll(chunk);
+    });
+    using socket = wrapSocket(left, { secureContext: secure.client, servername: 'a.test' });
+    const certificate = socket.peerCertificate;
+    const message = `message ${id} `.repeat(1 + (id % 500));
+    const writer = spawn(() => {
+      socket.sendAll(message);
+      socket.shutdown('w');
+    });
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    writer.join();
+    other.join();
+    expect('tls', text === message && other.successful && certificate?.checkHost('a.test') === 'a.test');
   },
   zlib(id) {
     const text = `text ${id}`.repeat(100);
@@ -268,7 +309,12 @@ run(() => {
     server.start();
     return server;
   });
-  const ports = { http: listen(http), echo: listen(echo), servers };
+  const names = nameserver(({ name }) => ({
+    records: [{ type: 'A', data: `10.0.0.${Number(name.slice(4, -5))}` }],
+    delay: Math.random() * 3,
+  }));
+  const resolver = new Resolver({ nameservers: [names.address], hosts: false, search: [] });
+  const ports = { http: listen(http), echo: listen(echo), resolver, servers };
   const parked = Array.from({ length: PARKED }, () => spawn(onlyParked));
   const workers = Array.from({ length: WORKERS }, () => spawn(work, ports));
   joinAll(workers);
@@ -283,6 +329,8 @@ run(() => {
     while (server.activeCount > 0) sleep(1);
   }
   closeAll();
+  resolver.close();
+  names[Symbol.dispose]();
   http.close();
   http.closeAllConnections();
   echo.close();

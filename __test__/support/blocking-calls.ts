@@ -11,6 +11,7 @@
  * - `forms`: which limits the call takes, if not all.
  * - `where`: `'greenlets'` if the call has to be made in a greenlet even when it need not wait.
  */
+import { TLSSocket } from 'node:tls';
 import {
   getHub,
   Greenlet,
@@ -43,12 +44,15 @@ import {
   UnboundQueue,
 } from 'greenstack/queue';
 import { StreamServer } from 'greenstack/server';
-import { createConnection, type Socket } from 'greenstack/socket';
+import { createConnection, type Socket, socketPair } from 'greenstack/socket';
 import { ThreadPool } from 'greenstack/threadpool';
+import { connect, type TlsSocket, wrapSocket } from 'greenstack/tls';
+import { pki } from './certificates.js';
 import { nameserver } from './dns-server.js';
 import { Gate, stubbornUntil } from './greenlets.js';
 import { hold, Latch } from './latch.js';
 import { listen, silent, unreachable } from './servers.js';
+import { listenNode, trusting } from './tls.js';
 
 /** How a timeout shows: by a value that is returned, or by an error. A `Timeout` that was passed is thrown itself then. */
 export type Shows = { readonly returns: unknown } | { readonly throws: (error: unknown) => boolean };
@@ -849,7 +853,7 @@ function onSocket(
 }
 
 /** Sends until nothing more fits into the buffers of the system, on either side. */
-function fill(socket: Socket): void {
+function fill(socket: Socket | TlsSocket): void {
   const bytes = Buffer.alloc(1 << 20);
   for (;;) {
     try {
@@ -887,6 +891,131 @@ function onResolver(
     },
   };
 }
+
+/** A call of an encrypted socket whose peer does nothing before the end. */
+function onTls(
+  call: (socket: TlsSocket, limits: Limits) => unknown,
+  result: unknown,
+  options: { prepare?: (socket: TlsSocket) => void; end?: (peer: TLSSocket) => void } = {},
+): () => Situation {
+  const { prepare = () => {}, end = (peer) => peer.write('hello') } = options;
+  return () => {
+    let peer: TLSSocket | undefined;
+    const server = listenNode(pki.server(), (socket) => (peer = socket.pause()));
+    const socket = connect(server.port, trusting());
+    while (peer === undefined) idle();
+    prepare(socket);
+    return {
+      call: (limits) => call(socket, limits),
+      end() {
+        peer!.resume();
+        end(peer!);
+      },
+      result,
+      close() {
+        socket.close();
+        server[Symbol.dispose]();
+      },
+    };
+  };
+}
+
+const encrypted: BlockingCall[] = [
+  {
+    name: 'connect() by TLS',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation() {
+      const server = listen(silent);
+      return {
+        call: (limits) => connect(server.address, { ...trusting(), ...(limits as Options) }),
+        left: () => getHub().stats().sockets,
+        close: () => server[Symbol.dispose](),
+      };
+    },
+  },
+  {
+    name: 'wrapSocket()',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation: () => ({
+      call(limits) {
+        const [end, silentEnd] = socketPair();
+        try {
+          return wrapSocket(end, { ...trusting(), ...(limits as Options) });
+        } finally {
+          silentEnd.close();
+        }
+      },
+      left: () => getHub().stats().sockets,
+      close() {},
+    }),
+  },
+  {
+    name: 'TlsSocket.handshake()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation() {
+      let peer: import('node:net').Socket | undefined;
+      const server = listen((socket) => {
+        silent(socket);
+        peer = socket;
+      });
+      const socket = wrapSocket(createConnection(server.address), { ...trusting(), handshake: false });
+      while (peer === undefined) idle();
+      return {
+        call: (limits) => socket.handshake(limits),
+        end: () => void new TLSSocket(peer!, { isServer: true, ...pki.server() }).on('error', () => {}),
+        result: undefined,
+        close() {
+          socket.close();
+          server[Symbol.dispose]();
+        },
+      };
+    },
+  },
+  {
+    name: 'TlsSocket.recv()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.recv(1024, limits).toString(), 'hello'),
+  },
+  {
+    name: 'TlsSocket.recvInto()',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.recvInto(Buffer.alloc(1024), limits as Options), 5),
+  },
+  {
+    name: 'TlsSocket.send()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.send('x', limits), 1, { prepare: fill }),
+  },
+  {
+    name: 'TlsSocket.sendAll()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.sendAll('x', limits), undefined, { prepare: fill }),
+  },
+  {
+    name: 'TlsSocket.shutdown()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.shutdown('w', limits), undefined, { prepare: fill }),
+  },
+  {
+    name: 'TlsSocket.unwrap()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.unwrap(limits)[Symbol.dispose](), undefined, {
+      end: (peer) => peer.end(),
+    }),
+  },
+];
 
 const network: BlockingCall[] = [
   {
@@ -1010,5 +1139,6 @@ export const blockingCalls: readonly BlockingCall[] = [
   ...pools,
   ...threads,
   ...network,
+  ...encrypted,
   ...servers,
 ];

@@ -3,6 +3,7 @@ import greenstack = require('greenstack');
 import dns = require('greenstack/dns');
 import server = require('greenstack/server');
 import socket = require('greenstack/socket');
+import tls = require('greenstack/tls');
 import { type Greenlet, type Limits, run } from 'greenstack';
 
 const limits: Limits = 5;
@@ -23,3 +24,9 @@ export const result: Promise<Buffer> = run(() => {
   );
   return greenlet.get();
 });
+
+export const encrypted = (): tls.TlsSocket =>
+  tls.connect('localhost:443', {
+    secureContext: tls.createSecureContext({ ca: '' }),
+    servername: 'localhost',
+  });

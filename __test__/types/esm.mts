@@ -3,6 +3,15 @@ import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { type Address, type Socket, createConnection } from 'greenstack/socket';
+import {
+  type CertificateError,
+  type SecureContext,
+  type SecureContextOptions,
+  type TlsSocket,
+  connect,
+  createSecureContext,
+  wrapSocket,
+} from 'greenstack/tls';
 import greenstack from 'greenstack';
 
 const limits: Limits = { timeout: new Timeout(5) };
@@ -41,3 +50,17 @@ export async function ending(): Promise<void> {
 }
 
 export const version: string = greenstack.version;
+
+const options: SecureContextOptions = { alpnProtocols: ['h2'], minVersion: 'TLSv1.3' };
+const secureContext: SecureContext = createSecureContext(options);
+
+export const encrypted: Promise<string | null> = run(() => {
+  const client: TlsSocket = connect(address, { secureContext, timeout: 1000 });
+  const server: TlsSocket = wrapSocket(createConnection(address), { isServer: true, cert: '', key: '' });
+  client.sendAll(server.recv(10, limits));
+  const error: Error | null = client.authorizationError;
+  const certificate: CertificateError | null = error as CertificateError | null;
+  const plain: Socket = server.unwrap();
+  plain.close();
+  return certificate?.code ?? client.cipher?.name ?? client.alpnProtocol;
+});

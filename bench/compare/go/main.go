@@ -23,6 +23,8 @@ var operations = map[string]func(){
 	"spawn-join":    spawnJoin,
 	"spawn-run":     spawnRun,
 	"timeout":       timeout,
+	"tls-echo":      tlsEcho,
+	"tls-handshake": tlsHandshake,
 }
 
 func main() {

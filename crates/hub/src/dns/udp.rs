@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Socket {
         // The system then takes packets of this server only, and reports that nobody listens there.
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
-        let line = Arc::new(Line { udp: UdpSocket::from_std(socket)?, waiting: Mutex::default() });
+        let line = Arc::new(Line::new(UdpSocket::from_std(socket)?));
         let reader = tokio::spawn(read(Arc::clone(&line), current)).abort_handle();
         Ok(Self { line, questions: AtomicU32::new(1), reader })
     }
@@ -123,9 +123,12 @@ async fn read(line: Arc<Line>, current: Weak<Mutex<Option<Arc<Socket>>>>) {
 struct Line {
     udp: UdpSocket,
     waiting: Mutex<HashMap<u16, Waiting>>,
+    registered: AtomicU64,
 }
 
 struct Waiting {
+    /// Tells it from others that have had the same id before.
+    number: u64,
     /// The question section that was sent.
     question: Box<[u8]>,
     answer: oneshot::Sender<Result<Vec<u8>, io::Error>>,
@@ -135,15 +138,24 @@ struct Waiting {
 struct Asking<'a> {
     line: &'a Line,
     id: u16,
+    number: u64,
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        lock(&self.line.waiting).remove(&self.id);
+        let mut waiting = lock(&self.line.waiting);
+        // Once it is answered, another question may have got the id.
+        if waiting.get(&self.id).is_some_and(|asked| asked.number == self.number) {
+            waiting.remove(&self.id);
+        }
     }
 }
 
 impl Line {
+    fn new(udp: UdpSocket) -> Self {
+        Self { udp, waiting: Mutex::default(), registered: AtomicU64::new(0) }
+    }
+
     /// Gives the question an id that no other has.
     fn register(
         &self,
@@ -158,8 +170,9 @@ impl Line {
         let id = message.metadata.id;
         query[..2].copy_from_slice(&id.to_be_bytes());
         let end = question_end(query).unwrap_or(query.len());
-        waiting.insert(id, Waiting { question: query[HEADER..end].into(), answer });
-        Asking { line: self, id }
+        let number = self.registered.fetch_add(1, Ordering::Relaxed);
+        waiting.insert(id, Waiting { number, question: query[HEADER..end].into(), answer });
+        Asking { line: self, id, number }
     }
 
     /// Takes all that has come.
@@ -235,4 +248,43 @@ fn has_no_question(packet: &[u8]) -> bool {
 /// A panic elsewhere cannot leave these half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::{Name, RecordType};
+
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_used_again_belongs_to_the_later_question() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let line = Line::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            let ask = |id: Option<u16>| {
+                let mut message = Message::query();
+                message.metadata.id = id.unwrap_or(message.metadata.id);
+                message.add_query(Query::query(Name::from_ascii("a.test.").unwrap(), RecordType::A));
+                let mut query = message.to_vec().unwrap();
+                let (answered, answer) = oneshot::channel();
+                let asking = line.register(&mut message, &mut query, answered);
+                query[2] |= 0x80;
+                (asking, answer, query)
+            };
+            let (first, first_answer, packet) = ask(None);
+            line.deliver(&packet);
+            let (second, second_answer, same) = ask(Some(first.id));
+            assert_eq!(second.id, first.id);
+            drop(first);
+            line.deliver(&same);
+            assert_eq!(first_answer.await.unwrap().unwrap(), packet);
+            assert_eq!(second_answer.await.unwrap().unwrap(), same);
+            drop(second);
+            assert!(lock(&line.waiting).is_empty());
+            let (third, _answer, _) = ask(None);
+            let (fourth, _answer, _) = ask(Some(third.id));
+            assert_ne!(fourth.id, third.id, "an id in use is not given again");
+        });
+    }
 }
