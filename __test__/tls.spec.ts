@@ -462,12 +462,22 @@ hubTest('plain bytes that come right behind the end are not lost', (t) => {
     t.is(pair.server.recv().length, 0);
     using plain = pair.server.unwrap();
     t.is(plain.recv(2).toString(), 'pl');
-    t.is(codeOf(thrownBy(() => plain.detach())), 'EBUSY');
     t.is(plain.recv(100).toString(), 'ain');
     plain.sendAll('answer');
     plain.close();
     t.is(other.get(), 'answer');
   }
+});
+
+relayTest('plain bytes that come with the end itself are not lost', (t, { client, server, relay }) => {
+  relay.alter = (bytes) => Buffer.concat([bytes, Buffer.from('plain')]);
+  server.shutdown('w');
+  t.is(client.recv().length, 0);
+  using plain = client.unwrap();
+  t.is(plain.recv(2).toString(), 'pl');
+  t.is(codeOf(thrownBy(() => plain.detach())), 'EBUSY');
+  t.is(plain.recv().toString(), 'ain');
+  t.is(plain.recv().length, 0);
 });
 
 pairTest('unwrap() refuses to lose bytes that were not received', (t, { client, server }) => {

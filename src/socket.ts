@@ -385,10 +385,9 @@ export class Socket extends Connection {
    */
   detach(): number {
     this._checkOpen('detach()');
-    const key = this.#key;
-    this.#key = -1;
-    const descriptor = native.detach(key);
+    const descriptor = native.detach(this.#key);
     this.#check(descriptor, 'detach()');
+    this.#key = -1;
     return descriptor;
   }
 
