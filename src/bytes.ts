@@ -45,9 +45,3 @@ export function takeBytes(count: number): Buffer {
   scratch.copy(received, 0, 0, count);
   return received;
 }
-
-/** Puts bytes into the scratch memory, for {@link takeBytes}. Returns how many. */
-export function putBytes(bytes: Uint8Array): number {
-  scratch.set(bytes);
-  return bytes.length;
-}

@@ -1,6 +1,6 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
- * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, zlib, threads of libuv's pool,
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, TLS, names, zlib, threads of libuv's pool,
  * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
  * many greenlets parked meanwhile.
  *
@@ -25,7 +25,11 @@ import {
   Timeout,
   waitFor,
 } from 'greenstack';
-import { createConnection } from 'greenstack/socket';
+import { Resolver } from 'greenstack/dns';
+import { createConnection, socketPair } from 'greenstack/socket';
+import { createSecureContext, wrapSocket } from 'greenstack/tls';
+import { pki } from '../support/certificates.js';
+import { nameserver } from '../support/dns-server.js';
 import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -33,6 +37,10 @@ const WORKERS = 40;
 const PARKED = 200;
 
 const storage = new AsyncLocalStorage<object>();
+const secure = {
+  client: createSecureContext({ ca: pki.root().cert }),
+  server: createSecureContext(pki.server()),
+};
 const wrong = new Map<string, number>();
 
 function expect(what: string, holds: boolean): void {
@@ -53,9 +61,28 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   response.end(JSON.stringify({ url: request.url, order, padding: 'x'.repeat(Math.random() * 2000) }));
 }
 
-type Task = (id: number, ports: { http: number; echo: number }) => void;
+interface Ports {
+  http: number;
+  echo: number;
+  resolver: Resolver;
+}
+
+type Task = (id: number, ports: Ports) => void;
 
 const tasks: Record<string, Task> = {
+  names(id, { resolver }) {
+    const limit = id % 3 === 0 ? 1 : null;
+    try {
+      const [first] = resolver.resolve4(`name${id % 50}.test`, limit);
+      const { address } = resolver.lookup(`name${id % 50}.test`, { family: 4, timeout: limit });
+      expect('names', first === `10.0.0.${id % 50}` && address === first);
+    } catch (error) {
+      expect(
+        `names: ${String(error)}`,
+        limit !== null && (error as NodeJS.ErrnoException).code === 'ETIMEOUT',
+      );
+    }
+  },
   fetch(id, ports) {
     const response = waitFor((signal) => fetch(`http://127.0.0.1:${ports.http}/${id}`, { signal }));
     const body = waitFor(response.json() as Promise<{ url: string; order: number[] }>);
@@ -72,6 +99,25 @@ const tasks: Record<string, Task> = {
     for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
     writer.join();
     expect('socket', text === message);
+  },
+  tls(id) {
+    const [left, right] = socketPair();
+    const other = spawn(() => {
+      using socket = wrapSocket(right, { secureContext: secure.server, isServer: true });
+      for (let chunk = socket.recv(900); chunk.length > 0; chunk = socket.recv(900)) socket.sendAll(chunk);
+    });
+    using socket = wrapSocket(left, { secureContext: secure.client, servername: 'a.test' });
+    const certificate = socket.peerCertificate;
+    const message = `message ${id} `.repeat(1 + (id % 500));
+    const writer = spawn(() => {
+      socket.sendAll(message);
+      socket.shutdown('w');
+    });
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    writer.join();
+    other.join();
+    expect('tls', text === message && other.successful && certificate?.checkHost('a.test') === 'a.test');
   },
   zlib(id) {
     const text = `text ${id}`.repeat(100);
@@ -192,7 +238,7 @@ for (const [name, check] of Object.entries(checks)) tasks[name] = (id) => expect
 const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);
 let next = 0;
 
-function work(ports: { http: number; echo: number }): void {
+function work(ports: Ports): void {
   while (next < ROUNDS) {
     const id = next++;
     const context = { id, young: litter() };
@@ -216,7 +262,12 @@ const onlyParked = (): void => storage.run({ parked: litter() }, () => sleep(3_6
 run(() => {
   const http = createServer((request, response) => void spawn(answer, request, response));
   const echo = createTcpServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket));
-  const ports = { http: listen(http), echo: listen(echo) };
+  const names = nameserver(({ name }) => ({
+    records: [{ type: 'A', data: `10.0.0.${Number(name.slice(4, -5))}` }],
+    delay: Math.random() * 3,
+  }));
+  const resolver = new Resolver({ nameservers: [names.address], hosts: false, search: [] });
+  const ports = { http: listen(http), echo: listen(echo), resolver };
   const parked = Array.from({ length: PARKED }, () => spawn(onlyParked));
   const workers = Array.from({ length: WORKERS }, () => spawn(work, ports));
   joinAll(workers);
@@ -227,6 +278,8 @@ run(() => {
     parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)),
   );
   closeAll();
+  resolver.close();
+  names[Symbol.dispose]();
   http.close();
   http.closeAllConnections();
   echo.close();

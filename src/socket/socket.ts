@@ -4,7 +4,7 @@ import { isIP, type Server as NodeServer, type ServerOpts, type Socket as NodeSo
 import { inspect } from 'node:util';
 
 import { Kind, native, Outcome, SocketFamily } from '../binding.js';
-import { type BytesLike, checkBytes, DEFAULT_SIZE, putBytes, takeBytes, viewOf } from '../bytes.js';
+import { type BytesLike, checkBytes, DEFAULT_SIZE, takeBytes, viewOf } from '../bytes.js';
 import { checkFlag, checkOptions, describe } from '../checks.js';
 import { Connection, withBytesSent } from '../connection.js';
 import { checkDescriptor } from '../descriptors.js';
@@ -75,7 +75,7 @@ const EAGAIN = errnoOf('EAGAIN');
 const MAX_OPTION = 65_536;
 
 /** What holds a key that native code has just made. */
-class Opened {
+export class Opened {
   constructor(
     readonly key: number,
     readonly nativeFamily: SocketFamily,
@@ -123,8 +123,8 @@ export class Socket extends Connection {
   /** The ends as they were when they were asked for; kept after the socket is closed. */
   #local: SocketAddress | undefined;
   #remote: SocketAddress | undefined;
-  /** What Node had received before the socket was taken from it. */
-  #early: Buffer | null = null;
+  /** Whether native code may keep bytes that were received already. */
+  #mayHaveUnread = false;
   /** The file that the socket has made by being bound, if it is to be removed. */
   #file: SocketPath | null = null;
 
@@ -151,7 +151,8 @@ export class Socket extends Connection {
     const { descriptor, received } = takeFromNode('fromNode()', nodeSocket);
     try {
       const socket = Socket.fromFd(descriptor);
-      if (received.length > 0) socket.#early = received;
+      socket.#mayHaveUnread = received.length > 0;
+      if (received.length > 0) socket.#check(native.unread(socket.#key, received), 'fromNode()');
       return socket;
     } catch (error) {
       closeSync(descriptor);
@@ -178,6 +179,16 @@ export class Socket extends Connection {
     return new Socket(opened as SocketOptions);
   }
 
+  /** Hands the socket over to a new object under a new key; this one is closed from then on. @internal */
+  _handOver(key: number = native.rename(this.#key)): Socket {
+    this.#key = -1;
+    const successor = Socket._of(new Opened(key, this.#family, this.#isDatagram));
+    successor.timeout = this.timeout;
+    successor.#file = this.#file;
+    successor.#mayHaveUnread = true;
+    return successor;
+  }
+
   /** Native code's name for it. @internal */
   override get _key(): number {
     return this.#key;
@@ -202,26 +213,19 @@ export class Socket extends Connection {
     return this.#key < 0 ? -1 : native.descriptor(this.#key);
   }
 
-  /** Notes the file that the socket has made, to be removed when it is closed. @internal */
+  /** Notes the file that the socket has made, if it has, to be removed when it is closed. @internal */
   _ownFile(path: string): void {
-    this.#file = new SocketPath(path);
+    if (!path.startsWith('\0')) this.#file = new SocketPath(path);
   }
 
   /** @internal */
   override _hasInput(): boolean {
-    return this.#early !== null;
+    return this.#mayHaveUnread && (this.#mayHaveUnread = native.hasUnread(this.#key));
   }
 
   /** @internal */
   override _checkStream(call: string): void {
     if (this.#isDatagram) throw new TypeError(`${call}: this socket has datagrams, and no stream of bytes`);
-  }
-
-  /** Takes what Node had received. @internal */
-  _takeEarly(most: number = Infinity): Buffer {
-    const early = this.#early ?? Buffer.alloc(0);
-    this.#early = early.length > most ? early.subarray(most) : null;
-    return early.subarray(0, most);
   }
 
   /** This end. If it is not known, since it was closed before anybody asked, its address is empty. */
@@ -243,7 +247,6 @@ export class Socket extends Connection {
 
   /** @internal */
   _receive(size: number, timeout: number): number {
-    if (this.#early !== null) return putBytes(this._takeEarly(Math.min(size, DEFAULT_SIZE)));
     if (!this.#isDatagram) return native.receive(this.#key, size, timeout);
     const length = native.receiveFrom(this.#key, size, timeout);
     return Math.min(length, size, DEFAULT_SIZE);
@@ -251,7 +254,6 @@ export class Socket extends Connection {
 
   /** @internal */
   _receiveInto(view: Uint8Array, offset: number, length: number, timeout: number): number {
-    if (this.#early !== null) return this._takeEarly(length).copy(view, offset);
     if (!this.#isDatagram) return native.receiveInto(this.#key, view, offset, length, timeout);
     return Math.min(native.receiveFromInto(this.#key, view, offset, length, timeout), length);
   }
@@ -307,13 +309,26 @@ export class Socket extends Connection {
     const key = this._call('accept()', this._reading(), checked, (timeout) =>
       native.accept(this.#key, timeout),
     );
-    return Socket._of(new Opened(key, this.#family, false));
+    return this._accepted(key);
   }
 
   /** Takes a connection that is waiting; a negative code if there is none. Also in the hub. @internal */
   _acceptNow(): Socket | number {
-    const key = native.accept(this.#key, 0);
-    return key < 0 ? key : Socket._of(new Opened(key, this.#family, false));
+    const key = native.acceptNow(this.#key);
+    return key < 0 ? key : this._accepted(key);
+  }
+
+  /** The connection that was accepted here. @internal */
+  _accepted(key: number): Socket {
+    return Socket._of(new Opened(key, this.#family, false));
+  }
+
+  /** Takes a datagram that is waiting; a negative code if there is none. Also in the hub. @internal */
+  _recvFromNow(memory: Uint8Array): Datagram | number {
+    const length = native.receiveFromInto(this.#key, memory, 0, memory.length, 0);
+    if (length < 0) return length;
+    const kept = Math.min(length, memory.length);
+    return { data: Buffer.from(memory.subarray(0, kept)), address: readAddress(), truncated: length > kept };
   }
 
   /**
@@ -577,7 +592,6 @@ export class Socket extends Connection {
     const key = this.#key;
     if (key < 0) return;
     this.#key = -1;
-    this.#early = null;
     this.#file?.remove();
     native.close(key);
   }
@@ -586,16 +600,13 @@ export class Socket extends Connection {
    * Gives the descriptor away, non-blocking, without closing it: it is yours then, and this socket is closed. Greenlets that
    * are parked on it get an `ECANCELED` error. The file of a Unix-domain socket stays. Never switches.
    *
-   * @throws {TypeError} if bytes that were taken over from Node have not been received yet, which would be lost
+   * @throws {SystemError} `EBUSY` if bytes that were taken over, from Node or from TLS, were not received: they would be lost
    */
   detach(): number {
     this._checkOpen('detach()');
-    if (this.#early !== null)
-      throw new TypeError('detach(): bytes that Node had received would be lost: receive them first');
-    const key = this.#key;
-    this.#key = -1;
-    const descriptor = native.detach(key);
+    const descriptor = native.detach(this.#key);
     this.#check(descriptor, 'detach()');
+    this.#key = -1;
     return descriptor;
   }
 
@@ -616,8 +627,15 @@ export class Socket extends Connection {
         `${call}: a net.Socket has no datagrams: use dgram.createSocket('udp4').bind({ fd: socket.detach() })`,
       );
     this.#check(native.address(this.#key, true), 'getpeername()');
-    const early = this._takeEarly();
-    return nodeSocketOf(this.detach(), early, allowHalfOpen);
+    const received = this.#takeUnread();
+    return nodeSocketOf(this.detach(), received, allowHalfOpen);
+  }
+
+  /** What was received already, and perhaps what has come since. */
+  #takeUnread(): Buffer {
+    const chunks: Buffer[] = [];
+    while (native.hasUnread(this.#key)) chunks.push(takeBytes(native.receive(this.#key, DEFAULT_SIZE, 0)));
+    return Buffer.concat(chunks);
   }
 
   /**

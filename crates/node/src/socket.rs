@@ -110,7 +110,12 @@ impl Core {
     }
 
     /// Yields if the greenlet has used up its budget of calls that succeed at once. `false`: it was interrupted.
-    pub(crate) fn spend_immediate(&self) -> Result<bool, Failure> {
+    ///
+    /// Calls that must not wait are free: they may come from a callback of the hub, which cannot be left in the middle.
+    pub(crate) fn spend_immediate(&self, timeout: f64) -> Result<bool, Failure> {
+        if timeout == 0.0 {
+            return Ok(true);
+        }
         let count = self.immediate.get().wrapping_add(1);
         self.immediate.set(count);
         let over = count >= IMMEDIATE_BUDGET
@@ -252,6 +257,26 @@ pub(crate) fn detach(core: &'static Core, arguments: Arguments) -> Returned {
     core.io_value(detached.map(IntoRawFd::into_raw_fd))
 }
 
+/// `rename(key)`: a new key for the socket; by the old one it is closed.
+pub(crate) fn rename(core: &'static Core, arguments: Arguments) -> Returned {
+    let renamed = core.hub().rename_socket(key(&arguments)?);
+    core.note_work();
+    core.key_value(renamed)
+}
+
+/// `unread(key, view)`: puts bytes before all others that are to be received. 0 or a negative code.
+pub(crate) fn unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let bytes = arguments.all_bytes(1)?.with(|bytes| bytes.to_vec());
+    let done = core.hub().sockets.unread(key(&arguments)?, bytes);
+    core.done_value(done)
+}
+
+/// `hasUnread(key)`: whether bytes are kept that were received already.
+pub(crate) fn has_unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let has = core.hub().sockets.has_unread(key(&arguments)?);
+    core.bool_value(has)
+}
+
 /// `descriptor(key)`
 pub(crate) fn descriptor(core: &'static Core, arguments: Arguments) -> Returned {
     let descriptor = core.hub().sockets.descriptor(key(&arguments)?);
@@ -309,7 +334,7 @@ pub(crate) fn finish_connect(core: &'static Core, arguments: Arguments) -> Retur
 pub(crate) fn accept(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let timeout = arguments.double(1)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let accepted = core.with_deadline(timeout, || {
@@ -320,12 +345,18 @@ pub(crate) fn accept(core: &'static Core, arguments: Arguments) -> Returned {
     core.double_value(accepted)
 }
 
+/// `acceptNow(key)`: the key of a connection that is known to wait, without another look at what the system reports.
+pub(crate) fn accept_now(core: &'static Core, arguments: Arguments) -> Returned {
+    let accepted = core.hub().sockets.try_accept(key(&arguments)?);
+    core.key_value(accepted)
+}
+
 /// `receive(key, limit, timeout)`: bytes put into the scratch memory.
 pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -342,7 +373,7 @@ pub(crate) fn receive_into(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -361,7 +392,7 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
     let timeout = arguments.double(4)?;
     let all = arguments.bool(5)?;
     core.note_sent(0)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let mut sent = 0;
@@ -389,7 +420,7 @@ pub(crate) fn receive_from(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -412,7 +443,7 @@ pub(crate) fn receive_from_into(core: &'static Core, arguments: Arguments) -> Re
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -434,7 +465,7 @@ pub(crate) fn send_to(core: &'static Core, arguments: Arguments) -> Returned {
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
     let address = if arguments.text(5)?.is_empty() { None } else { Some(address_of(&arguments, 5)?) };
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let sent = core.with_deadline(timeout, || {
@@ -459,7 +490,7 @@ pub(crate) fn send_file(core: &'static Core, arguments: Arguments) -> Returned {
     let mut sent = 0;
     let result = core.with_deadline(timeout, || {
         while sent < count {
-            if !core.spend_immediate()? {
+            if !core.spend_immediate(timeout)? {
                 return Ok(INTERRUPTED);
             }
             let moved = core.attempt(key, Side::Write, timeout != 0.0, || {
@@ -582,7 +613,7 @@ pub(crate) fn wait_ready(core: &'static Core, arguments: Arguments) -> Returned 
     let key = key(&arguments)?;
     let wanted = arguments.int(1)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let ready = core.with_deadline(timeout, || {
@@ -626,7 +657,7 @@ impl Core {
     }
 
     /// Tells TypeScript how many bytes a call has sent that may fail.
-    fn note_sent(&self, sent: usize) -> Result<(), Failure> {
+    pub(crate) fn note_sent(&self, sent: usize) -> Result<(), Failure> {
         let shared = self.script()?.shared;
         shared.set(SharedWord::SentLow, (sent & 0x3fff_ffff) as i32);
         shared.set(SharedWord::SentHigh, (sent >> 30) as i32);

@@ -99,6 +99,8 @@ struct Socket {
     raw: RawSocket,
     /// The other end, where it was told when the connection was made.
     peer: Option<Address>,
+    /// Was received already, and goes before all that comes.
+    unread: Vec<u8>,
     registered: bool,
     /// Whether others may have the descriptor too: then closing it does not end its registration.
     shared: bool,
@@ -295,11 +297,53 @@ impl Sockets {
     /// Forgets a socket without closing it. Returns its descriptor, non-blocking, and whom to tell.
     ///
     /// # Errors
-    /// `EBADF` if the socket is closed.
+    /// `EBADF` if the socket is closed, `EBUSY` if it keeps bytes that would be lost.
     pub fn detach(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(OwnedFd, [Option<Waiter>; 2])> {
+        const EBUSY: i32 = 16;
+        if !self.get(key)?.unread.is_empty() {
+            return Err(io::Error::from_raw_os_error(EBUSY));
+        }
+        let (socket, told) = self.take_out(poller, key)?;
+        Ok((socket.raw.into(), told))
+    }
+
+    /// Gives a socket a new key: whoever has the old one finds it closed. Returns whom to tell.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn rename(
+        &mut self,
+        poller: &Poller,
+        key: SocketKey,
+    ) -> io::Result<(SocketKey, [Option<Waiter>; 2])> {
+        let (mut socket, told) = self.take_out(poller, key)?;
+        let unread = std::mem::take(&mut socket.unread);
+        let shared = socket.shared;
+        let renamed = self.insert(socket.raw, socket.peer);
+        let socket = self.get_mut(renamed)?;
+        socket.unread = unread;
+        socket.shared = shared;
+        Ok((renamed, told))
+    }
+
+    fn take_out(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(Socket, [Option<Waiter>; 2])> {
         let (mut socket, told) = self.remove(key).ok_or_else(bad_descriptor)?;
         socket.deregister_from(poller);
-        Ok((socket.raw.into(), told))
+        Ok((socket, told))
+    }
+
+    /// Puts back bytes that were received: they come before all others.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn unread(&mut self, key: SocketKey, bytes: Vec<u8>) -> io::Result<()> {
+        self.get_mut(key)?.unread.splice(..0, bytes);
+        Ok(())
+    }
+
+    /// Returns whether a socket keeps bytes that were put back.
+    pub fn has_unread(&self, key: SocketKey) -> bool {
+        self.get(key).is_ok_and(|socket| !socket.unread.is_empty())
     }
 
     /// Closes a socket and returns whom to tell, who find it closed. Idempotent.
@@ -315,7 +359,9 @@ impl Sockets {
 
     fn insert(&mut self, raw: RawSocket, peer: Option<Address>) -> SocketKey {
         let (read, write) = (Direction::new(), Direction::new());
-        SocketKey(self.slab.insert(Socket { raw, peer, registered: false, shared: false, read, write }))
+        let unread = Vec::new();
+        let socket = Socket { raw, peer, unread, registered: false, shared: false, read, write };
+        SocketKey(self.slab.insert(socket))
     }
 
     fn insert_shared(&mut self, raw: RawSocket) -> SocketKey {
@@ -383,7 +429,10 @@ impl Sockets {
 
     /// Returns whether a side is ready, where an event has told so before and none may tell it again.
     pub(crate) fn is_still_ready(&mut self, key: SocketKey, side: Side) -> bool {
-        let known = |socket: &mut Socket| socket.registered && socket.direction(side).ready;
+        let known = |socket: &mut Socket| {
+            (side == Side::Read && !socket.unread.is_empty())
+                || (socket.registered && socket.direction(side).ready)
+        };
         if !self.slab.get_mut(key.0).is_some_and(known) {
             return false;
         }
@@ -401,11 +450,15 @@ impl Sockets {
     /// # Errors
     /// `EBADF` if the socket is closed, else what poll(2) returned.
     pub fn poll_sides(&self, key: SocketKey) -> io::Result<(bool, bool)> {
-        let mut descriptors = [PollFd::new(&self.get(key)?.raw, PollFlags::IN | PollFlags::OUT)];
+        let Socket { raw, unread, .. } = self.get(key)?;
+        let mut descriptors = [PollFd::new(raw, PollFlags::IN | PollFlags::OUT)];
         poll(&mut descriptors, Some(&Timespec::default()))?;
         let ready = descriptors[0].revents();
         let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-        Ok((ready.intersects(PollFlags::IN | broken), ready.intersects(PollFlags::OUT | broken)))
+        Ok((
+            !unread.is_empty() || ready.intersects(PollFlags::IN | broken),
+            ready.intersects(PollFlags::OUT | broken),
+        ))
     }
 
     /// Takes in an [`Event::Io`](crate::Event::Io) and returns whom to tell: who reads and who writes.
