@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { connect as connectByNode } from 'node:net';
+import { connect as connectByNodeTls } from 'node:tls';
 import { createSocket } from 'node:dgram';
 import { execFile, spawn as spawnProcess } from 'node:child_process';
 import { tmpdir } from 'node:os';
@@ -24,7 +25,14 @@ import {
 } from 'greenstack';
 import { Group, Pool } from 'greenstack/pool';
 import { DatagramServer, StreamServer } from 'greenstack/server';
-import { createConnection, createServer, Socket, socketPair } from 'greenstack/socket';
+import { createConnection, createServer, Socket, type SocketAddress, socketPair } from 'greenstack/socket';
+import {
+  connect as connectByTls,
+  createSecureContext,
+  type TlsConnectOptions,
+  TlsSocket,
+} from 'greenstack/tls';
+import { pki } from './support/certificates.js';
 import { Gate, parkForLong, thrownBy } from './support/greenlets.js';
 import { hubTest } from './support/hub-test.js';
 import { runProgram } from './support/program.js';
@@ -247,6 +255,28 @@ hubTest('stop in the hub is refused if it has to wait, and changes nothing', (t)
   );
   t.true(error instanceof BlockingSwitchOutError);
   t.true(server.started);
+});
+
+hubTest('a timeout around serveForever stops the server and is thrown', (t) => {
+  const server = new StreamServer('127.0.0.1:0', drain, { spawn: 2 });
+  const limit = new Timeout(20);
+  t.is(
+    thrownBy(() => {
+      using _limit = limit;
+      limit.start();
+      server.serveForever(0);
+    }),
+    limit,
+  );
+  t.false(server.started);
+});
+
+hubTest('greenlets that send datagrams at the same time wait no longer than they are told', (t) => {
+  const server = new DatagramServer('127.0.0.1:0', () => {});
+  server.start();
+  t.is(codeOf(thrownBy(() => server.sendTo('x', 'nowhere:1'))), undefined);
+  t.is(server.sendTo('x', server.address, 1000), 1);
+  server.stop();
 });
 
 hubTest('a handler may stop its own server', (t) => {
@@ -602,6 +632,107 @@ hubTest('what is sent both ways at once comes whole', (t) => {
     for (const byte of data) if (byte !== (received++ % piece.length) % 251) wrong++;
   sending.get();
   t.deepEqual([received, wrong], [piece.length * 40, 0]);
+});
+
+// ---- TLS
+
+const trusted = (): TlsConnectOptions => ({ ca: pki.root().cert, servername: 'a.test' });
+
+hubTest('with tls handlers are given encrypted connections', (t) => {
+  let inside: unknown;
+  let from: SocketAddress | undefined;
+  const greet = (socket: TlsSocket, address: SocketAddress): void => {
+    inside = socket;
+    from = address;
+    socket.sendAll(`hello ${socket.recv().toString()}`);
+  };
+  for (const awaitData of [false, true]) {
+    using server = new StreamServer('127.0.0.1:0', greet, { tls: pki.server(), awaitData });
+    server.start();
+    using socket = connectByTls(server.address, trusted());
+    const { localAddress } = socket;
+    socket.sendAll('Anna');
+    // The end is told properly, or recv() would throw.
+    t.is(readAll(socket), 'hello Anna');
+    t.true(inside instanceof TlsSocket);
+    t.deepEqual(from, localAddress);
+  }
+});
+
+hubTest('tls takes a context that was made before', (t) => {
+  const secureContext = createSecureContext(pki.server());
+  using server = serve((socket) => socket.sendAll('encrypted'), { tls: { secureContext } });
+  const socket = connectByNodeTls({ ...server.address, host: '127.0.0.1', ...trusted() } as object);
+  let text = '';
+  socket.on('data', (data) => (text += data.toString()));
+  waitFor(once(socket, 'end'));
+  t.is(text, 'encrypted');
+});
+
+hubTest('a client that is slow to shake hands stops nobody', (t) => {
+  using server = serve(echo, { tls: pki.server() });
+  using slow = createConnection(server.address);
+  until(() => server.activeCount === 1);
+  using socket = connectByTls(server.address, trusted());
+  t.is(exchange(socket, 'hello'), 'hello');
+  const reports = reportsOf(() => {
+    slow.close();
+    until(() => server.activeCount === 1);
+  });
+  t.is(reports.length, 1);
+});
+
+hubTest('a handshake takes no longer than allowed', (t) => {
+  const reports = reportsOf(() => {
+    using server = serve(echo, { tls: { ...pki.server(), handshakeTimeout: 20 } });
+    using slow = createConnection(server.address);
+    t.is(readAll(slow), '');
+  });
+  t.deepEqual(
+    reports.map(([, error]) => codeOf(error)),
+    ['ETIMEDOUT'],
+  );
+});
+
+hubTest('garbage instead of a handshake is reported, and the server goes on', (t) => {
+  const reports = reportsOf(() => {
+    using server = serve(echo, { tls: pki.server() });
+    using wrong = createConnection(server.address);
+    wrong.sendAll('GET / HTTP/1.1\r\n\r\n');
+    thrownBy(() => {
+      for (;;) if (wrong.recv().length === 0) throw new Error('the end');
+    });
+    using socket = connectByTls(server.address, trusted());
+    t.is(exchange(socket, 'hello'), 'hello');
+  });
+  t.is(reports.length, 1);
+});
+
+hubTest('an async handler keeps its encrypted connection until it has ended', (t) => {
+  const handler = async (socket: TlsSocket): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    socket.sendAll('later', 0);
+  };
+  using server = new StreamServer('127.0.0.1:0', handler, { tls: pki.server() });
+  server.start();
+  using socket = connectByTls(server.address, trusted());
+  t.is(readAll(socket), 'later');
+});
+
+hubTest('what is wrong with tls shows when the server is made', (t) => {
+  const wrong: Array<[object, RegExp]> = [
+    [{ tls: {} }, /cert and key/],
+    [{ tls: 5 }, /options/],
+    [{ tls: { cert: 'no pem', key: 'no pem' } }, /./],
+    [{ tls: { ...pki.server(), handshakeTimeout: 'x' } }, /handshakeTimeout/],
+    [{ tls: pki.server(), spawn: null }, /spawn cannot be null/],
+  ];
+  for (const [options, message] of wrong)
+    t.throws(
+      () => new StreamServer('127.0.0.1:0', echo, options as never),
+      { message },
+      JSON.stringify(options),
+    );
 });
 
 // ---- datagrams

@@ -33,7 +33,7 @@ function count(): { sockets: number; timers: number } {
 hubTest('an address that does not answer is given up for the next after attemptDelay', (t) => {
   using stalled = unreachable();
   const { port } = stalled.address;
-  using _server = listen(silent, { host: '127.0.0.2', port });
+  using _other = listen(silent, { host: '127.0.0.2', port });
   withName(['127.0.0.1', '127.0.0.2'], (connect) => {
     const before = count();
     const socket = connect(port, { attemptDelay: 10 });
@@ -69,7 +69,7 @@ hubTest('no other address is tried while the first one may still answer', (t) =>
 hubTestIf(hasIpv6, 'addresses of both families are tried by turns', (t) => {
   using stalled = unreachable();
   const { port } = stalled.address;
-  using _server = listen(silent, { host: '::1', port, ipv6Only: true });
+  using _other = listen(silent, { host: '::1', port, ipv6Only: true });
   // The second is of the other family, wherever it stands in the answer.
   withName(['127.0.0.1', '127.0.0.1', '127.0.0.1', '::1'], (connect) => {
     using socket = connect(port, { attemptDelay: 200 });

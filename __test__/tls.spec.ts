@@ -462,6 +462,7 @@ hubTest('plain bytes that come right behind the end are not lost', (t) => {
     t.is(pair.server.recv().length, 0);
     using plain = pair.server.unwrap();
     t.is(plain.recv(2).toString(), 'pl');
+    t.is(codeOf(thrownBy(() => plain.detach())), 'EBUSY');
     t.is(plain.recv(100).toString(), 'ain');
     plain.sendAll('answer');
     plain.close();

@@ -214,10 +214,6 @@ interface Native {
   detach(key: SocketKey): number;
   /** A new key for the socket; by the old one it is closed. */
   rename(key: SocketKey): SocketKey;
-  /** Puts bytes before all others that are to be received. */
-  unread(key: SocketKey, bytes: Uint8Array): number;
-  /** Whether bytes are kept that were received already. */
-  hasUnread(key: SocketKey): boolean;
   descriptor(key: SocketKey): number;
   /** Its {@link SocketFamily}, plus {@link Kind}. */
   kind(key: SocketKey): number;
@@ -255,6 +251,10 @@ interface Native {
   ): number;
   /** Fewer than `count` at the end of the file. */
   sendFile(key: SocketKey, descriptor: number, offset: number, count: number, timeout: number): number;
+  /** Puts bytes back: they are received before all others. */
+  unread(key: SocketKey, bytes: Uint8Array): number;
+  takeUnread(key: SocketKey): Buffer | number;
+  unreadLength(key: SocketKey): number;
   /** 1: reading, 2: writing, 3: both. */
   shutdown(key: SocketKey, how: 1 | 2 | 3): number;
   close(key: SocketKey): void;

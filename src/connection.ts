@@ -48,7 +48,7 @@ export function withBytesSent(error: unknown): unknown {
 }
 
 /** A greenlet that is parked on one side of a socket. Native code forgets it when the greenlet goes on. */
-class SocketWait implements Wait {
+export class SocketWait implements Wait {
   constructor(
     private readonly socket: Endpoint,
     private readonly action: string,

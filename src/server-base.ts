@@ -16,7 +16,6 @@ import {
   runCallback,
   Runnable,
 } from './hub.js';
-
 import { type CheckedLimits, checkLimits, isImmediate, type Limits, refuseToWait } from './limits.js';
 import { Group, type Member, Pool } from './pool.js';
 import { enlist, type Mortal, strikeOff } from './server-shutdown.js';

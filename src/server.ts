@@ -7,15 +7,19 @@ import { checkFlag, checkFunction, checkOptions } from './checks.js';
 import { type BytesLike, checkBytes } from './bytes.js';
 import type { Connection } from './connection.js';
 import { getDefaultResolver } from './dns.js';
-import { isImmediate, type CheckedLimits, type Limits } from './limits.js';
+import { type CheckedLimits, checkLimits, isImmediate, type Limits } from './limits.js';
 import { Lock } from './lock.js';
 import { BaseServer, noneOrThrow, KILL_TIMEOUT, type Listener, type ServerOptions } from './server-base.js';
 import { type Attendant, IdleConnection } from './server-idle.js';
 import { Role, Workers } from './server-workers.js';
-import { type Address, createServer, type Datagram, type ListenOptions, Socket } from './socket.js';
-import { Opened } from './socket/socket.js';
-import { parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
+import { createServer, type ListenOptions } from './socket/listen.js';
+import { type Datagram, Opened, Socket } from './socket/socket.js';
+
+import { type Address, parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
 import { errnoOf, systemError } from './system-error.js';
+import type { SecureContext, SecureContextOptions, TlsOptions } from './tls.js';
+import { now } from './timers.js';
+import { waitFor } from './wait-for.js';
 
 export {
   BaseServer,
@@ -33,6 +37,16 @@ export type StreamHandler<S extends Connection = Socket> = (socket: S, address: 
 /** Handles a datagram; what it throws is reported. */
 export type DatagramHandler = (data: Buffer, address: SocketAddress | undefined) => unknown;
 
+/** How a {@link StreamServer} encrypts: see `wrapSocket` of `greenstack/tls`. */
+export interface ServerTlsOptions extends SecureContextOptions {
+  /** Made by `createSecureContext`; instead of its options. */
+  secureContext?: SecureContext;
+  /** How long a handshake may take, in ms (default: 120,000). */
+  handshakeTimeout?: number;
+  /** Whether the end of a connection without the peer's word counts as the end of the stream (default: no). */
+  suppressRaggedEofs?: boolean;
+}
+
 /** Options of {@link StreamServer}. */
 export interface StreamServerOptions extends ServerOptions, ListenOptions {
   /** Whether small pieces are sent at once, instead of waiting for the acknowledgement of earlier ones (default: yes). */
@@ -42,6 +56,11 @@ export interface StreamServerOptions extends ServerOptions, ListenOptions {
    * greenlet, and takes far less memory. For protocols in which the client speaks first.
    */
   awaitData?: boolean | undefined;
+  /**
+   * Encrypts connections: handlers are given a `TlsSocket`. The handshake is done in the greenlet of the connection, so that a slow
+   * client stops nobody.
+   */
+  tls?: ServerTlsOptions | undefined;
   /**
    * In how many processes connections are handled (default: none but this one). The server then only listens here: it starts the
    * running program anew so many times, and this server in there takes the connections.
@@ -65,6 +84,7 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
   readonly #listenOptions: ListenOptions;
   readonly #noDelay: boolean;
   readonly #awaitsData: boolean;
+  readonly #tls: TlsOptions | null;
   readonly #workers: Workers | null;
   /** Connections that have sent nothing yet. */
   readonly #idle = new Set<IdleConnection>();
@@ -80,7 +100,16 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
     super(listener, options);
     const call = `new ${new.target.name}()`;
     const given = checkOptions(call, options);
-    const { backlog, reuseAddr, reusePort, ipv6Only, noDelay = true, awaitData = false, workers } = given;
+    const {
+      backlog,
+      reuseAddr,
+      reusePort,
+      ipv6Only,
+      noDelay = true,
+      awaitData = false,
+      tls,
+      workers,
+    } = given;
     this.#handle = checkHandler(call, this, handle);
     if (backlog !== undefined && (this.socket !== null || isDescriptor(listener)))
       throw new TypeError(`${call}: backlog is for addresses; a socket that was given has its own`);
@@ -90,6 +119,9 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
     );
     this.#noDelay = checkFlag(call, 'noDelay', noDelay);
     this.#awaitsData = checkFlag(call, 'awaitData', awaitData);
+    this.#tls = tls === undefined ? null : checkTls(call, tls);
+    if (this.#tls !== null && this._handlesInHub)
+      throw new TypeError(`${call}: a handshake has to wait, so that spawn cannot be null with tls`);
     this.#workers = workers === undefined ? null : new Workers(call, workers, this);
   }
 
@@ -208,7 +240,14 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
 
   protected callHandler(socket: Socket): unknown {
     const handler = this.#handle;
-    return handler(socket as Connection as S, socket.remoteAddress);
+    const { remoteAddress } = socket;
+    if (this.#tls === null) return handler(socket as Connection as S, remoteAddress);
+    const encrypted: Connection = moduleOfTls().wrapSocket(socket, this.#tls);
+    try {
+      return waitFor(handler(encrypted as S, remoteAddress));
+    } finally {
+      encrypted.close();
+    }
   }
 
   protected override describeItem(socket: Socket): string {
@@ -327,7 +366,25 @@ export class DatagramServer extends BaseServer<Datagram> {
   sendTo(data: BytesLike, address: Address, limits?: Limits): number {
     const { socket } = this;
     if (socket === null) throw systemError(errnoOf('EBADF'), 'sendTo');
-    return this.#sending.with(() => socket.sendTo(data, address, limits));
+    const rest = this.#awaitTurn(limits);
+    try {
+      return socket.sendTo(data, address, rest);
+    } finally {
+      this.#sending.release();
+    }
+  }
+
+  /** Waits until nobody else sends. Returns what is left of the limits. */
+  #awaitTurn(limits: Limits): Limits {
+    if (!this.#sending.locked) {
+      this.#sending.acquire();
+      return limits;
+    }
+    const { timeout, limit, signal } = checkLimits('sendTo()', limits);
+    const start = now();
+    if (!this.#sending.acquire(limits)) throw limit?.thrown() ?? systemError(errnoOf('ETIMEDOUT'), 'sendTo');
+    const left = timeout < 0 ? null : Math.max(0, timeout - (now() - start));
+    return { timeout: limit ?? left, ...(signal && { signal }) };
   }
 }
 
@@ -350,4 +407,23 @@ function checkHandler<Args extends unknown[]>(
   if (typeof server.handle !== 'function')
     throw new TypeError(`${call} expects a handler, or a subclass with a method 'handle'`);
   return (...args) => (server.handle as Handler<Args>)(...args);
+}
+
+/** Loaded when it is wanted: most servers have no use for it. */
+function moduleOfTls(): typeof import('./tls.js') {
+  return require('./tls.js') as typeof import('./tls.js');
+}
+
+/** The options of each connection's handshake. Whatever is wrong with certificates shows here. */
+function checkTls(call: string, options: ServerTlsOptions): TlsOptions {
+  const { secureContext, handshakeTimeout, suppressRaggedEofs, ...others } = checkOptions(call, options);
+  const context = secureContext ?? moduleOfTls().createSecureContext(others);
+  const checked = {
+    secureContext: context,
+    isServer: true,
+    ...(handshakeTimeout !== undefined && { handshakeTimeout }),
+    ...(suppressRaggedEofs !== undefined && { suppressRaggedEofs }),
+  };
+  moduleOfTls().checkTlsOptions(call, checked);
+  return checked;
 }

@@ -43,6 +43,7 @@ import {
   SimpleQueue,
   UnboundQueue,
 } from 'greenstack/queue';
+import { StreamServer } from 'greenstack/server';
 import { createConnection, type Socket, socketPair } from 'greenstack/socket';
 import { ThreadPool } from 'greenstack/threadpool';
 import { connect, type TlsSocket, wrapSocket } from 'greenstack/tls';
@@ -1110,6 +1111,26 @@ const network: BlockingCall[] = [
   },
 ];
 
+// Servers: `stop` and `serveForever` end what they wait for when they are interrupted, so they have tests of their own.
+
+const servers: BlockingCall[] = [
+  {
+    name: 'closed.join() of a server',
+    onTimeout: returns(false),
+    situation() {
+      const server = new StreamServer('127.0.0.1:0', () => {});
+      server.start();
+      return {
+        call: (limits) => server.closed.join(limits),
+        end: () => server.close(),
+        result: true,
+        left: () => waitingIn(server.closed),
+        close: () => server.stop(),
+      };
+    },
+  },
+];
+
 export const blockingCalls: readonly BlockingCall[] = [
   ...greenlets,
   ...hub,
@@ -1119,4 +1140,5 @@ export const blockingCalls: readonly BlockingCall[] = [
   ...threads,
   ...network,
   ...encrypted,
+  ...servers,
 ];

@@ -1,14 +1,14 @@
 import { getHub, idle, sleep, waitFor } from 'greenstack';
 import { StreamServer, type StreamHandler, type StreamServerOptions } from 'greenstack/server';
-import { createConnection, type Socket } from 'greenstack/socket';
+import { type Connection, createConnection } from 'greenstack/socket';
 
 /** Sends back what it receives until the end. */
-export function echo(socket: Socket): void {
+export function echo(socket: Connection): void {
   for (let data = socket.recv(); data.length > 0; data = socket.recv()) socket.sendAll(data);
 }
 
 /** Receives until the client ends. */
-export function drain(socket: Socket): void {
+export function drain(socket: Connection): void {
   while (socket.recv().length > 0);
 }
 
@@ -20,14 +20,14 @@ export function serve(handle: StreamHandler, options: StreamServerOptions = {}):
 }
 
 /** Everything that the peer sends, up to its end. */
-export function readAll(socket: Socket): string {
+export function readAll(socket: Connection): string {
   const pieces: Buffer[] = [];
   for (let data = socket.recv(); data.length > 0; data = socket.recv()) pieces.push(data);
   return Buffer.concat(pieces).toString();
 }
 
 /** Sends a text and returns what comes back at once. */
-export function exchange(socket: Socket, text: string): string {
+export function exchange(socket: Connection, text: string): string {
   socket.sendAll(text);
   return socket.recv(65_536, 10_000).toString();
 }

@@ -74,7 +74,7 @@ const EAGAIN = errnoOf('EAGAIN');
 /** Bytes that an option has at the most. */
 const MAX_OPTION = 65_536;
 
-/** What holds a key that native code has just made. */
+/** What holds a key that native code has just made. @internal */
 export class Opened {
   constructor(
     readonly key: number,
@@ -123,8 +123,6 @@ export class Socket extends Connection {
   /** The ends as they were when they were asked for; kept after the socket is closed. */
   #local: SocketAddress | undefined;
   #remote: SocketAddress | undefined;
-  /** Whether native code may keep bytes that were received already. */
-  #mayHaveUnread = false;
   /** The file that the socket has made by being bound, if it is to be removed. */
   #file: SocketPath | null = null;
 
@@ -151,8 +149,7 @@ export class Socket extends Connection {
     const { descriptor, received } = takeFromNode('fromNode()', nodeSocket);
     try {
       const socket = Socket.fromFd(descriptor);
-      socket.#mayHaveUnread = received.length > 0;
-      if (received.length > 0) socket.#check(native.unread(socket.#key, received), 'fromNode()');
+      if (received.length > 0) native.unread(socket.#key, received);
       return socket;
     } catch (error) {
       closeSync(descriptor);
@@ -185,7 +182,7 @@ export class Socket extends Connection {
     const successor = Socket._of(new Opened(key, this.#family, this.#isDatagram));
     successor.timeout = this.timeout;
     successor.#file = this.#file;
-    successor.#mayHaveUnread = true;
+    this.#file = null;
     return successor;
   }
 
@@ -220,7 +217,7 @@ export class Socket extends Connection {
 
   /** @internal */
   override _hasInput(): boolean {
-    return this.#mayHaveUnread && (this.#mayHaveUnread = native.hasUnread(this.#key));
+    return native.unreadLength(this.#key) > 0;
   }
 
   /** @internal */
@@ -309,18 +306,13 @@ export class Socket extends Connection {
     const key = this._call('accept()', this._reading(), checked, (timeout) =>
       native.accept(this.#key, timeout),
     );
-    return this._accepted(key);
+    return Socket._of(new Opened(key, this.#family, false));
   }
 
   /** Takes a connection that is waiting; a negative code if there is none. Also in the hub. @internal */
   _acceptNow(): Socket | number {
     const key = native.acceptNow(this.#key);
-    return key < 0 ? key : this._accepted(key);
-  }
-
-  /** The connection that was accepted here. @internal */
-  _accepted(key: number): Socket {
-    return Socket._of(new Opened(key, this.#family, false));
+    return key < 0 ? key : Socket._of(new Opened(key, this.#family, false));
   }
 
   /** Takes a datagram that is waiting; a negative code if there is none. Also in the hub. @internal */
@@ -600,13 +592,18 @@ export class Socket extends Connection {
    * Gives the descriptor away, non-blocking, without closing it: it is yours then, and this socket is closed. Greenlets that
    * are parked on it get an `ECANCELED` error. The file of a Unix-domain socket stays. Never switches.
    *
-   * @throws {SystemError} `EBUSY` if bytes that were taken over, from Node or from TLS, were not received: they would be lost
+   * @throws {TypeError} if bytes that were taken over from Node have not been received yet, which would be lost
    */
   detach(): number {
     this._checkOpen('detach()');
-    const descriptor = native.detach(this.#key);
-    this.#check(descriptor, 'detach()');
+    if (this._hasInput())
+      throw new TypeError(
+        'detach(): bytes that were taken over with the socket would be lost: receive them first',
+      );
+    const key = this.#key;
     this.#key = -1;
+    const descriptor = native.detach(key);
+    this.#check(descriptor, 'detach()');
     return descriptor;
   }
 
@@ -627,15 +624,8 @@ export class Socket extends Connection {
         `${call}: a net.Socket has no datagrams: use dgram.createSocket('udp4').bind({ fd: socket.detach() })`,
       );
     this.#check(native.address(this.#key, true), 'getpeername()');
-    const received = this.#takeUnread();
+    const received = native.takeUnread(this.#key) as Buffer;
     return nodeSocketOf(this.detach(), received, allowHalfOpen);
-  }
-
-  /** What was received already, and perhaps what has come since. */
-  #takeUnread(): Buffer {
-    const chunks: Buffer[] = [];
-    while (native.hasUnread(this.#key)) chunks.push(takeBytes(native.receive(this.#key, DEFAULT_SIZE, 0)));
-    return Buffer.concat(chunks);
   }
 
   /**

@@ -264,19 +264,6 @@ pub(crate) fn rename(core: &'static Core, arguments: Arguments) -> Returned {
     core.key_value(renamed)
 }
 
-/// `unread(key, view)`: puts bytes before all others that are to be received. 0 or a negative code.
-pub(crate) fn unread(core: &'static Core, arguments: Arguments) -> Returned {
-    let bytes = arguments.all_bytes(1)?.with(|bytes| bytes.to_vec());
-    let done = core.hub().sockets.unread(key(&arguments)?, bytes);
-    core.done_value(done)
-}
-
-/// `hasUnread(key)`: whether bytes are kept that were received already.
-pub(crate) fn has_unread(core: &'static Core, arguments: Arguments) -> Returned {
-    let has = core.hub().sockets.has_unread(key(&arguments)?);
-    core.bool_value(has)
-}
-
 /// `descriptor(key)`
 pub(crate) fn descriptor(core: &'static Core, arguments: Arguments) -> Returned {
     let descriptor = core.hub().sockets.descriptor(key(&arguments)?);
@@ -508,6 +495,28 @@ pub(crate) fn send_file(core: &'static Core, arguments: Arguments) -> Returned {
     })?;
     core.note_sent(sent)?;
     core.double_value(result)
+}
+
+/// `unread(key, view)`: puts bytes back, before all that comes. 0 or a negative code.
+pub(crate) fn unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let bytes = arguments.all_bytes(1)?.with(|bytes| bytes.to_vec());
+    let result = core.hub().sockets.unread(key(&arguments)?, bytes);
+    core.done_value(result)
+}
+
+/// `takeUnread(key)`: a Buffer of the bytes that were put back, or a negative code.
+pub(crate) fn take_unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let taken = core.hub().sockets.take_unread(key(&arguments)?);
+    match taken {
+        Ok(bytes) => core.bytes_value(&bytes),
+        Err(error) => core.double_value(negative_errno(&error)),
+    }
+}
+
+/// `unreadLength(key)`: how many bytes were put back and not received again.
+pub(crate) fn unread_length(core: &'static Core, arguments: Arguments) -> Returned {
+    let length = core.hub().sockets.unread_len(key(&arguments)?);
+    core.double_value(length as f64)
 }
 
 /// `shutdown(key, how)`: 1 reading, 2 writing, 3 both. 0 or a negative code.

@@ -317,19 +317,28 @@ impl Sockets {
         key: SocketKey,
     ) -> io::Result<(SocketKey, [Option<Waiter>; 2])> {
         let (mut socket, told) = self.take_out(poller, key)?;
-        let unread = std::mem::take(&mut socket.unread);
-        let shared = socket.shared;
-        let renamed = self.insert(socket.raw, socket.peer);
-        let socket = self.get_mut(renamed)?;
-        socket.unread = unread;
-        socket.shared = shared;
-        Ok((renamed, told))
+        socket.registered = false;
+        (socket.read, socket.write) = (Direction::new(), Direction::new());
+        Ok((SocketKey(self.slab.insert(socket)), told))
     }
 
     fn take_out(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(Socket, [Option<Waiter>; 2])> {
         let (mut socket, told) = self.remove(key).ok_or_else(bad_descriptor)?;
         socket.deregister_from(poller);
         Ok((socket, told))
+    }
+
+    /// Returns the bytes that were put back, which are the caller's then.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn take_unread(&mut self, key: SocketKey) -> io::Result<Vec<u8>> {
+        Ok(std::mem::take(&mut self.get_mut(key)?.unread))
+    }
+
+    /// Returns how many bytes were put back and not received again.
+    pub fn unread_len(&self, key: SocketKey) -> usize {
+        self.slab.get(key.0).map_or(0, |socket| socket.unread.len())
     }
 
     /// Puts back bytes that were received: they come before all others.
@@ -339,11 +348,6 @@ impl Sockets {
     pub fn unread(&mut self, key: SocketKey, bytes: Vec<u8>) -> io::Result<()> {
         self.get_mut(key)?.unread.splice(..0, bytes);
         Ok(())
-    }
-
-    /// Returns whether a socket keeps bytes that were put back.
-    pub fn has_unread(&self, key: SocketKey) -> bool {
-        self.get(key).is_ok_and(|socket| !socket.unread.is_empty())
     }
 
     /// Closes a socket and returns whom to tell, who find it closed. Idempotent.
@@ -429,10 +433,10 @@ impl Sockets {
 
     /// Returns whether a side is ready, where an event has told so before and none may tell it again.
     pub(crate) fn is_still_ready(&mut self, key: SocketKey, side: Side) -> bool {
-        let known = |socket: &mut Socket| {
-            (side == Side::Read && !socket.unread.is_empty())
-                || (socket.registered && socket.direction(side).ready)
-        };
+        if side == Side::Read && self.slab.get_mut(key.0).is_some_and(|socket| !socket.unread.is_empty()) {
+            return true;
+        }
+        let known = |socket: &mut Socket| socket.registered && socket.direction(side).ready;
         if !self.slab.get_mut(key.0).is_some_and(known) {
             return false;
         }
