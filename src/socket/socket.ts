@@ -210,9 +210,9 @@ export class Socket extends Connection {
     return this.#key < 0 ? -1 : native.descriptor(this.#key);
   }
 
-  /** Notes the file that the socket has made, to be removed when it is closed. @internal */
+  /** Notes the file that the socket has made, if it has, to be removed when it is closed. @internal */
   _ownFile(path: string): void {
-    this.#file = new SocketPath(path);
+    if (!path.startsWith('\0')) this.#file = new SocketPath(path);
   }
 
   /** @internal */
