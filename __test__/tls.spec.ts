@@ -3,7 +3,8 @@ import * as nodeTls from 'node:tls';
 import { inspect } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { ConcurrentObjectUseError, GreenletExit, idle, joinAll, sleep, spawn, Timeout } from 'greenstack';
-import { createConnection, Socket, socketPair } from 'greenstack/socket';
+import { select } from 'greenstack/select';
+import { createConnection, Socket, socketPair, waitRead, waitReadWrite } from 'greenstack/socket';
 import {
   type CertificateError,
   connect,
@@ -248,6 +249,37 @@ pairTest('memory stays bounded: a reader takes in no more than it is asked for b
   idle();
   t.false(writer.ready);
   writer.kill();
+});
+
+// Readiness
+
+pairTest('waitRead() and select() know of bytes that were decrypted already', (t, { client, server }) => {
+  client.sendAll('hello');
+  t.is(server.recv(1).toString(), 'h');
+  waitRead(server, 0);
+  t.is(waitReadWrite(server), 'r');
+  t.deepEqual(select([server], [], [], 0), [[server], [], []]);
+  t.is(server.recv().toString(), 'ello');
+  t.is(codeOf(thrownBy(() => waitRead(server, 0))), 'ETIMEDOUT');
+  t.deepEqual(select([server], [server], [], 0), [[], [server], []]);
+});
+
+pairTest('waitRead() and select() are not misled by what is none of the user', (t, { client, server }) => {
+  // The tickets of TLS 1.3 are on their way to the client.
+  t.is(codeOf(thrownBy(() => waitRead(client, 20))), 'ETIMEDOUT');
+  t.deepEqual(select([client], [], [], 0), [[], [], []]);
+  const waiting = spawn(() => waitRead(client));
+  idle();
+  t.false(waiting.ready);
+  server.sendAll('x');
+  waiting.get();
+  t.is(client.recv(1, 0).toString(), 'x');
+  const selecting = spawn(() => select([client])[0].length);
+  idle();
+  server.close();
+  t.is(selecting.get(), 1, 'the end is something to read');
+  waitRead(client, 0);
+  t.is(client.recv().length, 0);
 });
 
 // What was agreed on

@@ -298,6 +298,8 @@ interface Native {
   /** Of sessions: as the same calls for sockets; after `EPROTO`, `tlsFailure` tells more. */
   tlsHandshake(key: TlsKey, timeout: number): number;
   tlsReceive(key: TlsKey, limit: number, timeout: number): number;
+  /** Whether receiving would not wait. Takes in what arrives without meaning anything to the user. */
+  tlsHasInput(key: TlsKey): boolean;
   tlsReceiveInto(key: TlsKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
   tlsSend(
     key: TlsKey,

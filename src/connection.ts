@@ -99,8 +99,18 @@ export abstract class Endpoint {
     return -1;
   }
 
-  /** Whether there are bytes to be received that the system does not know of any more. @internal */
+  /**
+   * Whether there are bytes to be received that the system does not know of any more. Takes in what has arrived without
+   * meaning anything to the user.
+   *
+   * @internal
+   */
   _hasInput(): boolean {
+    return false;
+  }
+
+  /** Whether something may arrive that means nothing to the user: then only {@link _hasInput} tells. @internal */
+  get _isFramed(): boolean {
     return false;
   }
 

@@ -66,6 +66,8 @@ const ENTRY = 8;
 /** Asks the system about all of them at once. Returns how many are ready, or broken. */
 export function ask(questions: readonly Question[]): number {
   if (questions.length === 0) return 0;
+  // First, as it takes in what arrives without meaning anything to the user.
+  const hasInput = questions.map(({ target }) => target instanceof Endpoint && target._hasInput());
   const memory = new Uint8Array(questions.length * ENTRY);
   const view = new DataView(memory.buffer);
   questions.forEach(({ target, events }, index) => {
@@ -76,10 +78,9 @@ export function ask(questions: readonly Question[]): number {
   if (result < 0) throw systemError(result, 'poll');
   let count = 0;
   questions.forEach((question, index) => {
-    const target = question.target as Descriptor;
     const isOpen = view.getInt32(index * ENTRY, true) >= 0;
     question.ready = isOpen ? view.getInt16(index * ENTRY + 6, true) : POLLNVAL;
-    if (target instanceof Endpoint && target._hasInput()) question.ready |= question.events & POLLIN;
+    if (hasInput[index]) question.ready |= question.events & POLLIN;
     if (question.ready !== 0) count++;
   });
   return count;

@@ -136,6 +136,8 @@ export class TlsSocket extends Connection {
   readonly #context: SecureContext;
   readonly #checked: Checked;
   #isEstablished = false;
+  /** After `shutdown('r')`: then the end of the connection is of our making. */
+  #hasStoppedReading = false;
   #identityError: Error | undefined;
   #agreed: TlsAgreed | undefined;
   #chain: X509Certificate[] | undefined;
@@ -157,6 +159,21 @@ export class TlsSocket extends Connection {
 
   get closed(): boolean {
     return this.#key < 0;
+  }
+
+  /** @internal */
+  override get _key(): number {
+    return this.#socket._key;
+  }
+
+  /** @internal */
+  override get _isFramed(): boolean {
+    return true;
+  }
+
+  /** @internal */
+  override _hasInput(): boolean {
+    return this.#isEstablished && native.tlsHasInput(this.#key);
   }
 
   /** This end. */
@@ -250,7 +267,9 @@ export class TlsSocket extends Connection {
   }
 
   #orRaggedEnd(count: number): number {
-    if (count >= 0 || !this.#checked.suppressRaggedEofs || count !== errnoOf('EPROTO')) return count;
+    const { suppressRaggedEofs } = this.#checked;
+    if (count >= 0 || count !== errnoOf('EPROTO') || !(suppressRaggedEofs || this.#hasStoppedReading))
+      return count;
     return native.tlsFailure(this.#key)?.[0] === TRUNCATED ? 0 : count;
   }
 
@@ -298,7 +317,9 @@ export class TlsSocket extends Connection {
       const operation = (timeout: number): number => native.tlsShutdown(this.#key, timeout);
       this._call(call, this._writing(), checked, operation);
     }
-    if (how !== 'w') this.#socket.shutdown('r');
+    if (how === 'w') return;
+    this.#hasStoppedReading = true;
+    this.#socket.shutdown('r');
   }
 
   /**

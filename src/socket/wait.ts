@@ -3,7 +3,7 @@ import { native, Sides } from '../binding.js';
 import { Endpoint } from '../connection.js';
 import { checkTarget, type Descriptor, descriptorOf } from '../descriptors.js';
 import { plainWait } from '../hub.js';
-import { checkLimits, type Limits } from '../limits.js';
+import { checkLimits, countingDown, type Limits } from '../limits.js';
 import type { SocketAddress } from '../socket-address.js';
 import { systemError } from '../system-error.js';
 
@@ -34,12 +34,19 @@ class Copy extends Endpoint {
 function waitReady(call: string, target: Descriptor, sides: number, limits: Limits): number {
   checkTarget(call, target);
   if (!(target instanceof Endpoint)) return waitForCopy(call, target, sides, limits);
-  const checked = target._limits(call, limits);
+  const left = countingDown(target._limits(call, limits));
   target._checkOpen(call);
-  if (target._hasInput() && (sides & Sides.Read) !== 0) return Sides.Read;
+  if ((sides & Sides.Read) !== 0 && target._hasInput()) return Sides.Read;
   if (target._key < 0) return waitForCopy(call, target, sides, limits ?? target.timeout);
   const wait = sides === Sides.Write ? target._writing() : target._reading();
-  return target._call(call, wait, checked, (timeout) => native.waitReady(target._key, sides, timeout));
+  for (;;) {
+    const ready = target._call(call, wait, left(), (timeout) =>
+      native.waitReady(target._key, sides, timeout),
+    );
+    if (!target._isFramed || (ready & Sides.Read) === 0) return ready;
+    const exact = target._hasInput() ? ready : ready & ~Sides.Read;
+    if (exact !== 0) return exact;
+  }
 }
 
 function waitForCopy(call: string, target: Descriptor, sides: number, limits: Limits): number {

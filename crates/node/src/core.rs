@@ -408,6 +408,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "tlsOpen"(3) => tls::open,
     "tlsHandshake"(2) => tls::handshake,
     "tlsReceive"(3) => tls::receive,
+    "tlsHasInput"(1) => tls::has_input,
     "tlsReceiveInto"(5) => tls::receive_into,
     "tlsSend"(6) => tls::send,
     "tlsShutdown"(2) => tls::shutdown,

@@ -3,6 +3,7 @@
 //! `EPROTO` says that the session has failed; `tlsFailure` tells why.
 
 use std::io;
+use std::time::Duration;
 
 use greenstack_hub::tls::{
     ClientConfig, ClientOptions, CommonOptions, ConfigError, ConfigKey, Identity, ServerConfig,
@@ -178,6 +179,19 @@ pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
         })
     })?;
     core.double_value(received)
+}
+
+/// `tlsHasInput(key)`: whether receiving would not wait.
+pub(crate) fn has_input(core: &'static Core, arguments: Arguments) -> Returned {
+    let key = key(&arguments)?;
+    let has_input = || core.with_tls(|tls, sockets| tls.has_input(sockets, key));
+    if has_input() {
+        return core.bool_value(true);
+    }
+    // What has come since the hub last asked the system counts as being there.
+    core.hub().poll(Some(Duration::ZERO))?;
+    core.note_work();
+    core.bool_value(has_input())
 }
 
 /// `tlsReceiveInto(key, view, offset, length, timeout)`

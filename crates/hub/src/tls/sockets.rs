@@ -202,6 +202,22 @@ impl TlsSockets {
         }
     }
 
+    /// Whether [`try_recv`](Self::try_recv) would return something else than `WouldBlock`. What arrives without meaning
+    /// anything to the user is taken in.
+    pub fn has_input(&mut self, sockets: &mut Sockets, key: TlsKey) -> bool {
+        let Ok((entry, incoming, _)) = self.get(key) else { return true };
+        loop {
+            let Entry { session, truncated, .. } = &*entry;
+            if session.readable() > 0 || session.peer_closed() || session.failure().is_some() || *truncated {
+                return true;
+            }
+            match entry.receive(sockets, incoming, &mut []) {
+                Ok(_) => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
     /// Encrypts the beginning of `data` and returns how many bytes that were. All of them are the session's from then on:
     /// [`try_flush`](Self::try_flush) has to follow.
     ///
