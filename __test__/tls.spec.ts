@@ -617,6 +617,19 @@ pairTest('recv() that has timed out or was killed loses nothing', (t, { client, 
   t.is(server.recv(10, 0).toString(), 'again', 'what is there needs no wait');
 });
 
+hubTest('a limit also ends the wait of whoever was woken in vain when it passed', (t) => {
+  const secureContext = createSecureContext({ ca: pki.root().cert });
+  using server = serveTls(
+    { secureContext: createSecureContext(pki.server()) },
+    (socket) => void socket.recv(),
+  );
+  // The tickets of TLS 1.3 arrive at about the same time.
+  for (let round = 0; round < 200; round++) {
+    using client = connect(server.port, { secureContext, servername: 'a.test' });
+    t.is(codeOf(thrownBy(() => client.recv(1, 0.1 * (round % 20)))), 'ETIMEDOUT');
+  }
+});
+
 pairTest('sendAll() tells how much was taken when its time is up, and none of that is lost', (t, pair) => {
   const { client, server } = pair;
   const data = pattern(30_000_000);

@@ -51,6 +51,9 @@ struct Waiter {
     queued: bool,
     cause: Cause,
     deadline: Option<TimerKey>,
+    /// Whether the deadline has passed, and was not cleared since. The cause alone does not tell: the stack may have been
+    /// woken besides, in vain.
+    overdue: bool,
 }
 
 impl Waiter {
@@ -235,11 +238,18 @@ impl Hub {
         self.waiter(stack).deadline = Some(key);
     }
 
-    /// Forgets the deadline of `stack`, if there is one.
+    /// Forgets the deadline of `stack`, if there is one, passed or not.
     pub fn clear_deadline(&mut self, stack: StackId) {
-        if let Some(key) = self.waiter(stack).deadline.take() {
+        let waiter = self.waiter(stack);
+        waiter.overdue = false;
+        if let Some(key) = waiter.deadline.take() {
             self.cancel_timer(key);
         }
+    }
+
+    /// Whether the deadline of `stack` has passed, and was not cleared since: then nothing would end another wait.
+    pub fn is_overdue(&mut self, stack: StackId) -> bool {
+        self.waiter(stack).overdue
     }
 
     /// Queues [`Ready::Call`] for `slot` after `delay`.
@@ -270,7 +280,9 @@ impl Hub {
             self.referenced_timers -= usize::from(due.referenced);
             match due.purpose {
                 Purpose::Stack(stack) => {
-                    self.waiter(stack).deadline = None;
+                    let waiter = self.waiter(stack);
+                    waiter.deadline = None;
+                    waiter.overdue = true;
                     self.wake(stack, Cause::Deadline);
                 }
                 Purpose::Slot(slot) => self.ready.push_back(Ready::Call(slot)),
@@ -587,6 +599,19 @@ mod tests {
         assert_eq!(hub.cause(4), Cause::Deadline);
         assert_eq!(drain(&mut hub), [Ready::Wake(4), Ready::Call(7)]);
         assert_eq!((hub.pending_timers(), hub.referenced_timers()), (0, 0));
+    }
+
+    #[test]
+    fn whoever_is_woken_when_its_deadline_passes_can_tell() {
+        let mut hub = Hub::new().unwrap();
+        hub.set_deadline(4, Duration::ZERO, true);
+        hub.wake(4, Cause::Woken);
+        hub.run_due();
+        assert_eq!(hub.pop(), Some(Ready::Wake(4)));
+        assert_eq!(hub.cause(4), Cause::Woken, "what it waited for may be lost otherwise");
+        assert!(hub.is_overdue(4), "if it was in vain, it must not wait again");
+        hub.clear_deadline(4);
+        assert!(!hub.is_overdue(4));
     }
 
     #[test]

@@ -67,9 +67,7 @@ pub(crate) fn park_for(core: &'static Core, arguments: Arguments) -> Returned {
     let delay = milliseconds(arguments.double(0)?);
     core.hub().set_deadline(runner.id, delay, arguments.bool(1)?);
     let cause = core.park_on_stack_of(&runner);
-    if cause != Cause::Deadline {
-        core.hub().clear_deadline(runner.id);
-    }
+    core.hub().clear_deadline(runner.id);
     cause_value(core, cause)
 }
 

@@ -84,7 +84,12 @@ impl Core {
     /// return.
     fn park_on(&self, key: SocketKey, side: Side) -> Result<Result<Cause, f64>, Failure> {
         let stack = self.current()?.id;
-        let noted = self.hub().await_socket(key, side, stack);
+        let mut hub = self.hub();
+        if hub.is_overdue(stack) {
+            return Ok(Err(TIMED_OUT));
+        }
+        let noted = hub.await_socket(key, side, stack);
+        drop(hub);
         if let Err(error) = noted {
             return Ok(Err(code_of(&error)));
         }
