@@ -251,6 +251,10 @@ interface Native {
   ): number;
   /** Fewer than `count` at the end of the file. */
   sendFile(key: SocketKey, descriptor: number, offset: number, count: number, timeout: number): number;
+  /** Puts bytes back: they are received before all others. */
+  unread(key: SocketKey, bytes: Uint8Array): number;
+  takeUnread(key: SocketKey): Buffer | number;
+  unreadLength(key: SocketKey): number;
   /** 1: reading, 2: writing, 3: both. */
   shutdown(key: SocketKey, how: 1 | 2 | 3): number;
   close(key: SocketKey): void;
@@ -263,6 +267,8 @@ interface Native {
   getRawOption(key: SocketKey, level: number, name: number, value: Uint8Array): number;
   setMembership(key: SocketKey, group: string, interfaceIndex: number, join: boolean): number;
   setMulticastInterface(key: SocketKey, address: string, interfaceIndex: number): number;
+  /** The number of a network interface; 0 if there is none of that name. */
+  interfaceIndex(name: string): number;
   /** Which of the {@link Sides} are ready. */
   waitReady(key: SocketKey, sides: number, timeout: number): number;
   /** Calls the slot once, when the side is ready or the socket is closed. */

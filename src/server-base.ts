@@ -19,7 +19,7 @@ import {
 import { type CheckedLimits, checkLimits, isImmediate, type Limits, refuseToWait } from './limits.js';
 import { Group, type Member, Pool } from './pool.js';
 import { enlist, type Mortal, strikeOff } from './server-shutdown.js';
-import { Opened, Socket } from './socket.js';
+import { Opened, Socket } from './socket/socket.js';
 import {
   type Address,
   familyOf,
@@ -412,7 +412,7 @@ export abstract class BaseServer<Item> implements Mortal {
   }
 
   set maxAccept(count: number) {
-    this.#maxAccept = checkMost(`${this.constructor.name}: maxAccept`, count);
+    this.#maxAccept = checkMost(`${this.constructor.name}.maxAccept`, count);
   }
 
   /** Sets where handlers run from now on: see {@link ServerOptions.spawn}. gevent: `set_spawn`. */

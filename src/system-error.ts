@@ -35,8 +35,6 @@ export function systemError(errno: number, syscall: string, where?: ErrorAddress
 }
 
 /** The negative number of an error that the system knows by `name`. */
-export function errnoOf(
-  name: 'EBADF' | 'ECANCELED' | 'ECONNRESET' | 'ENOTCONN' | 'EPROTO' | 'ETIMEDOUT',
-): number {
+export function errnoOf(name: keyof typeof constants.errno): number {
   return -constants.errno[name];
 }

@@ -32,7 +32,10 @@ export interface SecureContextOptions {
   sni?: Readonly<Record<string, Identity>>;
   /** Protocols of the application, best first, such as `['h2', 'http/1.1']`. */
   alpnProtocols?: readonly string[];
-  /** Cipher suites allowed, best first, separated by `:`, by their names in OpenSSL or in the standard (default: all). */
+  /**
+   * Cipher suites allowed, best first, separated by `:`, by their names in OpenSSL or in the standard (default: all, and
+   * servers leave the choice to the client).
+   */
   ciphers?: string;
   /** The lowest version allowed (default: `'TLSv1.2'`). */
   minVersion?: TlsVersion;
@@ -266,6 +269,11 @@ export class SecureContext {
   /** Whether a peer that is not trusted ends the handshake. @internal */
   get _rejects(): boolean {
     return (this.#checked.flags & TlsFlag.RejectUnauthorized) !== 0;
+  }
+
+  /** Whether the user decides which certificates are those of a server. @internal */
+  get _checksIdentity(): boolean {
+    return this.#options.checkServerIdentity !== undefined;
   }
 
   /** Why a certificate is not that of the server, as the user sees it. @internal */

@@ -4,11 +4,10 @@ import { isIP } from 'node:net';
 
 import { native, type TlsAgreed } from './binding.js';
 import { checkFlag, checkMilliseconds, checkOptions, describe } from './checks.js';
-import { Connection } from './connection.js';
+import { Connection, SocketWait } from './connection.js';
 import { GreenstackError, named } from './errors.js';
-import { plainWait, type Wait } from './hub.js';
 import { type CheckedLimits, checkLimits, type LimitOptions, type Limits } from './limits.js';
-import { type Address, parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
+import { type Address, parseAddress, PATH, type SocketAddress } from './socket-address.js';
 import { type ConnectOptions, createConnection, Socket } from './socket.js';
 import { createSecureContext, SecureContext, type SecureContextOptions } from './tls-context.js';
 import { errnoOf, systemError } from './system-error.js';
@@ -219,20 +218,16 @@ export class TlsSocket extends Connection {
     const call = 'handshake()';
     const { isServer, servername } = this.#checked;
     try {
-      this._call(call, this.#handshaking(), limits, (timeout) => native.tlsHandshake(this.#key, timeout));
+      const wait = new SocketWait(this, 'TLS handshake with');
+      this._call(call, wait, limits, (timeout) => native.tlsHandshake(this.#key, timeout));
     } finally {
       this.#context._deliverKeyLog(isServer);
     }
-    const certificate = isServer ? undefined : this.peerCertificate;
-    if (certificate !== undefined) {
-      this.#identityError = this.#context._checkIdentity(servername, certificate);
+    if (!isServer && this.#context._checksIdentity) {
+      this.#identityError = this.#context._checkIdentity(servername, this.peerCertificate as X509Certificate);
       if (this.#identityError !== undefined && this.#context._rejects) throw this.#identityError;
     }
     this.#isEstablished = true;
-  }
-
-  #handshaking(): Wait {
-    return plainWait(`TLS handshake with ${show(this.remoteAddress)}`);
   }
 
   /** @internal */

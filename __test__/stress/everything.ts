@@ -118,18 +118,6 @@ const tasks: Record<string, Task> = {
     writer.join();
     expect('socket', text === message);
   },
-  server(id, { servers }) {
-    const { port } = servers[id % servers.length] as StreamServer;
-    using socket = createConnection({ host: '127.0.0.1', port });
-    const message = `message ${id} `.repeat(1 + (id % 200));
-    socket.sendAll(message);
-    // Some clients leave before the answer.
-    if (id % 5 === 0) return;
-    socket.shutdown('w');
-    let text = '';
-    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
-    expect('server', text === message);
-  },
   tls(id) {
     const [left, right] = socketPair();
     const other = spawn(() => {
@@ -148,6 +136,18 @@ const tasks: Record<string, Task> = {
     writer.join();
     other.join();
     expect('tls', text === message && other.successful && certificate?.checkHost('a.test') === 'a.test');
+  },
+  server(id, { servers }) {
+    const { port } = servers[id % servers.length] as StreamServer;
+    using socket = createConnection({ host: '127.0.0.1', port });
+    const message = `message ${id} `.repeat(1 + (id % 200));
+    socket.sendAll(message);
+    // Some clients leave before the answer.
+    if (id % 5 === 0) return;
+    socket.shutdown('w');
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    expect('server', text === message);
   },
   zlib(id) {
     const text = `text ${id}`.repeat(100);
@@ -304,17 +304,17 @@ run(() => {
   ignoreExpected();
   const http = createServer((request, response) => void spawn(answer, request, response));
   const echo = createTcpServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket));
-  const servers = [{}, { awaitData: true }, { spawn: 3 }].map((options) => {
-    const server = new StreamServer('127.0.0.1:0', sendBack, options);
-    server.start();
-    return server;
-  });
   const names = nameserver(({ name }) => ({
     records: [{ type: 'A', data: `10.0.0.${Number(name.slice(4, -5))}` }],
     delay: Math.random() * 3,
   }));
   const resolver = new Resolver({ nameservers: [names.address], hosts: false, search: [] });
-  const ports = { http: listen(http), echo: listen(echo), resolver, servers };
+  const servers = [{}, { awaitData: true }, { spawn: 3 }].map((options) => {
+    const server = new StreamServer('127.0.0.1:0', sendBack, options);
+    server.start();
+    return server;
+  });
+  const ports = { http: listen(http), echo: listen(echo), servers, resolver };
   const parked = Array.from({ length: PARKED }, () => spawn(onlyParked));
   const workers = Array.from({ length: WORKERS }, () => spawn(work, ports));
   joinAll(workers);

@@ -333,7 +333,7 @@ impl Hub {
     }
 
     /// Queues [`Ready::Call`] for `slot`, once, when a side of a socket is ready or the socket is closed; at once if it
-    /// may be ready. [`Sockets::clear`] takes it back before that.
+    /// is ready. [`Sockets::clear`] takes it back before that.
     ///
     /// # Errors
     /// As [`Sockets::note`].
@@ -344,7 +344,7 @@ impl Hub {
         slot: u32,
         referenced: bool,
     ) -> Result<(), ParkError> {
-        if self.sockets.is_known_ready(key, side) {
+        if self.sockets.is_still_ready(key, side) {
             self.ready.push_back(Ready::Call(slot));
             return Ok(());
         }
@@ -353,7 +353,7 @@ impl Hub {
 
     /// Closes a socket and makes ready whoever waits for it. Idempotent.
     pub fn close_socket(&mut self, key: SocketKey) {
-        let told = self.sockets.close(key);
+        let told = self.sockets.close(&self.poller, key);
         self.tell_all(told);
     }
 

@@ -274,6 +274,20 @@ fn what_is_agreed_on_is_told() {
 }
 
 #[test]
+fn a_server_that_has_an_order_of_ciphers_keeps_it() {
+    let both = ["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"];
+    let swapped = [both[1], both[0]];
+    let client = client_config(CommonOptions { roots: &[&pki().root], ciphers: &both, ..COMMON });
+    for (ciphers, expected) in [(&swapped[..], swapped[0]), (&[], both[0])] {
+        let server =
+            server_config(CommonOptions { identities: &[identity("", &pki().server)], ciphers, ..COMMON });
+        let mut pair = Pair::new(&client, "a.test", &server);
+        pair.flow().unwrap();
+        assert_eq!(pair.client.agreed().unwrap().cipher, expected);
+    }
+}
+
+#[test]
 fn sessions_are_resumed_by_the_same_config() {
     for versions in [(Version::Tls12, Version::Tls12), (Version::Tls13, Version::Tls13)] {
         let client = client_config(CommonOptions { roots: &[&pki().root], versions, ..COMMON });

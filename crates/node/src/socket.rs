@@ -4,6 +4,7 @@
 //! a wait ends early as [`TIMED_OUT`] and [`INTERRUPTED`]. A timeout is in ms; negative means none, 0 never waits.
 //! An address is a text and a port: an IP address, or a path with the port −1.
 
+use std::ffi::CString;
 use std::io::{self, Cursor, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -496,6 +497,28 @@ pub(crate) fn send_file(core: &'static Core, arguments: Arguments) -> Returned {
     core.double_value(result)
 }
 
+/// `unread(key, view)`: puts bytes back, before all that comes. 0 or a negative code.
+pub(crate) fn unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let bytes = arguments.all_bytes(1)?.with(|bytes| bytes.to_vec());
+    let result = core.hub().sockets.unread(key(&arguments)?, bytes);
+    core.done_value(result)
+}
+
+/// `takeUnread(key)`: a Buffer of the bytes that were put back, or a negative code.
+pub(crate) fn take_unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let taken = core.hub().sockets.take_unread(key(&arguments)?);
+    match taken {
+        Ok(bytes) => core.bytes_value(&bytes),
+        Err(error) => core.double_value(negative_errno(&error)),
+    }
+}
+
+/// `unreadLength(key)`: how many bytes were put back and not received again.
+pub(crate) fn unread_length(core: &'static Core, arguments: Arguments) -> Returned {
+    let length = core.hub().sockets.unread_len(key(&arguments)?);
+    core.double_value(length as f64)
+}
+
 /// `shutdown(key, how)`: 1 reading, 2 writing, 3 both. 0 or a negative code.
 pub(crate) fn shutdown(core: &'static Core, arguments: Arguments) -> Returned {
     let how = match arguments.int(1)? {
@@ -584,6 +607,14 @@ pub(crate) fn set_multicast_interface(core: &'static Core, arguments: Arguments)
     let address = arguments.text(1)?.parse().unwrap_or(Ipv4Addr::UNSPECIFIED);
     let set = core.hub().sockets.set_multicast_interface(key(&arguments)?, address, arguments.index(2)?);
     core.done_value(set)
+}
+
+/// `interfaceIndex(name)`: the number of a network interface, 0 if there is none of that name.
+pub(crate) fn interface_index(core: &'static Core, arguments: Arguments) -> Returned {
+    let Ok(name) = CString::new(arguments.text(0)?) else { return core.int_value(0) };
+    // SAFETY: (local) the name ends with NUL.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    core.double_value(index.into())
 }
 
 /// `waitReady(key, sides, timeout)`: which of the sides are ready, as bits.

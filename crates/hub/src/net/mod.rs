@@ -102,11 +102,20 @@ struct Socket {
     /// Was received already, and goes before all that comes.
     unread: Vec<u8>,
     registered: bool,
+    /// Whether others may have the descriptor too: then closing it does not end its registration.
+    shared: bool,
     read: Direction,
     write: Direction,
 }
 
 impl Socket {
+    fn deregister_from(&mut self, poller: &Poller) {
+        if self.registered {
+            // Fails only if the descriptor is broken, and then there are no events either.
+            let _ = poller.deregister(self);
+        }
+    }
+
     fn direction(&mut self, side: Side) -> &mut Direction {
         match side {
             Side::Read => &mut self.read,
@@ -247,12 +256,12 @@ impl Sockets {
         let raw = RawSocket::from(descriptor);
         raw.set_nonblocking(true)?;
         raw.set_cloexec(true)?;
-        Ok(self.insert(raw, None))
+        Ok(self.insert_shared(raw))
     }
 
     /// Watches a descriptor of any kind through a copy of it; only waiting is possible then.
     pub fn watch_copy(&mut self, copy: OwnedFd) -> SocketKey {
-        self.insert(RawSocket::from(copy), None)
+        self.insert_shared(RawSocket::from(copy))
     }
 
     /// Tells what kind of socket it is.
@@ -308,19 +317,28 @@ impl Sockets {
         key: SocketKey,
     ) -> io::Result<(SocketKey, [Option<Waiter>; 2])> {
         let (mut socket, told) = self.take_out(poller, key)?;
-        let unread = std::mem::take(&mut socket.unread);
-        let renamed = self.insert(socket.raw, socket.peer);
-        self.unread(renamed, unread)?;
-        Ok((renamed, told))
+        socket.registered = false;
+        (socket.read, socket.write) = (Direction::new(), Direction::new());
+        Ok((SocketKey(self.slab.insert(socket)), told))
     }
 
     fn take_out(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(Socket, [Option<Waiter>; 2])> {
         let (mut socket, told) = self.remove(key).ok_or_else(bad_descriptor)?;
-        if socket.registered {
-            // Fails only if the descriptor is broken, and then there are no events either.
-            let _ = poller.deregister(&mut socket);
-        }
+        socket.deregister_from(poller);
         Ok((socket, told))
+    }
+
+    /// Returns the bytes that were put back, which are the caller's then.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn take_unread(&mut self, key: SocketKey) -> io::Result<Vec<u8>> {
+        Ok(std::mem::take(&mut self.get_mut(key)?.unread))
+    }
+
+    /// Returns how many bytes were put back and not received again.
+    pub fn unread_len(&self, key: SocketKey) -> usize {
+        self.slab.get(key.0).map_or(0, |socket| socket.unread.len())
     }
 
     /// Puts back bytes that were received: they come before all others.
@@ -335,14 +353,27 @@ impl Sockets {
     /// Closes a socket and returns whom to tell, who find it closed. Idempotent.
     ///
     /// Closing ends its registration, unless a child process holds a copy; the events of that name a stale key.
-    pub fn close(&mut self, key: SocketKey) -> [Option<Waiter>; 2] {
-        self.remove(key).map_or([None, None], |(_, told)| told)
+    pub fn close(&mut self, poller: &Poller, key: SocketKey) -> [Option<Waiter>; 2] {
+        let Some((mut socket, told)) = self.remove(key) else { return [None, None] };
+        if socket.shared {
+            socket.deregister_from(poller);
+        }
+        told
     }
 
     fn insert(&mut self, raw: RawSocket, peer: Option<Address>) -> SocketKey {
         let (read, write) = (Direction::new(), Direction::new());
         let unread = Vec::new();
-        SocketKey(self.slab.insert(Socket { raw, peer, unread, registered: false, read, write }))
+        let socket = Socket { raw, peer, unread, registered: false, shared: false, read, write };
+        SocketKey(self.slab.insert(socket))
+    }
+
+    fn insert_shared(&mut self, raw: RawSocket) -> SocketKey {
+        let key = self.insert(raw, None);
+        if let Some(socket) = self.slab.get_mut(key.0) {
+            socket.shared = true;
+        }
+        key
     }
 
     fn remove(&mut self, key: SocketKey) -> Option<(Socket, [Option<Waiter>; 2])> {
@@ -400,12 +431,21 @@ impl Sockets {
         true
     }
 
-    /// Returns whether an event has told that a side is ready, and no operation has found otherwise since.
-    pub(crate) fn is_known_ready(&mut self, key: SocketKey, side: Side) -> bool {
-        self.slab.get_mut(key.0).is_some_and(|socket| {
-            (side == Side::Read && !socket.unread.is_empty())
-                || (socket.registered && socket.direction(side).ready)
-        })
+    /// Returns whether a side is ready, where an event has told so before and none may tell it again.
+    pub(crate) fn is_still_ready(&mut self, key: SocketKey, side: Side) -> bool {
+        if side == Side::Read && self.slab.get_mut(key.0).is_some_and(|socket| !socket.unread.is_empty()) {
+            return true;
+        }
+        let known = |socket: &mut Socket| socket.registered && socket.direction(side).ready;
+        if !self.slab.get_mut(key.0).is_some_and(known) {
+            return false;
+        }
+        let (readable, writable) = self.poll_sides(key).unwrap_or((true, true));
+        let ready = if side == Side::Read { readable } else { writable };
+        if let Some(socket) = self.slab.get_mut(key.0) {
+            socket.direction(side).ready = ready;
+        }
+        ready
     }
 
     /// Asks the system whether a socket can be read or written without blocking; an error or a hang-up counts as

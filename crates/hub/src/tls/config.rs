@@ -34,7 +34,8 @@ pub struct CommonOptions<'a> {
     pub reject_unauthorized: bool,
     /// Protocols of the application, best first; empty: ALPN is not spoken.
     pub alpn_protocols: &'a [&'a str],
-    /// The cipher suites allowed, best first, by their names in OpenSSL or in the standard; empty: all.
+    /// The cipher suites allowed, best first, by their names in OpenSSL or in the standard; empty: all, and servers leave the
+    /// choice to the client.
     pub ciphers: &'a [&'a str],
     /// The lowest and the highest version allowed.
     pub versions: (Version, Version),
@@ -176,6 +177,7 @@ impl ServerConfig {
         };
         let mut config = builder.with_cert_resolver(Arc::new(identities));
         config.alpn_protocols = common.alpn();
+        config.ignore_client_order = !common.ciphers.is_empty();
         config.key_log = Arc::<Notes>::clone(&notes);
         if common.resumption {
             config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| {
