@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { connect as connectByNode } from 'node:net';
 import { connect as connectByNodeTls } from 'node:tls';
 import { createSocket } from 'node:dgram';
@@ -33,16 +33,13 @@ import {
   TlsSocket,
 } from 'greenstack/tls';
 import { pki } from './support/certificates.js';
+import { openDescriptors } from './support/descriptors.js';
 import { Gate, parkForLong, thrownBy } from './support/greenlets.js';
 import { hubTest } from './support/hub-test.js';
 import { runProgram } from './support/program.js';
 import { ask, drain, echo, exchange, readAll, reportsOf, serve, until } from './support/stream-servers.js';
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
-
-function descriptors(): number {
-  return readdirSync('/proc/self/fd').length;
-}
 
 /** A directory for one test. */
 class Directory implements Disposable {
@@ -132,7 +129,7 @@ hubTest('connections send small pieces at once unless told otherwise', (t) => {
     let found: unknown;
     using server = serve(
       (socket) => {
-        found = noDelayOf(socket);
+        found = socket.getOption('noDelay');
         socket.sendAll('x');
       },
       { noDelay },
@@ -142,18 +139,10 @@ hubTest('connections send small pieces at once unless told otherwise', (t) => {
   }
 });
 
-/** TCP_NODELAY of a socket, asked of the system. */
-function noDelayOf(socket: Socket): boolean {
-  const { native } = require('../dist/binding.js') as {
-    native: { getOption(key: number, name: string): [number] };
-  };
-  return native.getOption((socket as unknown as { _key: number })._key, 'noDelay')[0] !== 0;
-}
-
 // ---- descriptors
 
 hubTest('an inherited descriptor is listened on, and closed with the server', (t) => {
-  const before = descriptors();
+  const before = openDescriptors();
   const fd = createServer('127.0.0.1:0').detach();
   const server = new StreamServer({ fd }, echo);
   server.start();
@@ -161,14 +150,14 @@ hubTest('an inherited descriptor is listened on, and closed with the server', (t
   t.is(ask(server, 'hello'), 'hello');
   until(() => server.activeCount === 0);
   server.stop();
-  t.is(descriptors(), before);
+  t.is(openDescriptors(), before);
   t.is(codeOf(thrownBy(() => server.start())), 'EBADF');
 });
 
 hubTest('a descriptor that is no socket of the right type is refused and left alone', (t) => {
   const [left, right] = socketPair({ type: 'datagram' });
   const fd = left.detach();
-  const before = descriptors();
+  const before = openDescriptors();
   t.throws(() => new StreamServer({ fd }, echo).start(), { instanceOf: TypeError });
   t.is(codeOf(thrownBy(() => new StreamServer({ fd: 9999 }, echo).start())), 'EBADF');
   const file = openSync('/dev/null', 'r');
@@ -179,7 +168,7 @@ hubTest('a descriptor that is no socket of the right type is refused and left al
   t.is(codeOf(thrownBy(() => new StreamServer({ fd: stream }, echo).start())), 'EINVAL');
   closeSync(stream);
   peer.close();
-  t.is(descriptors(), before);
+  t.is(openDescriptors(), before);
   const server = new DatagramServer({ fd }, () => {});
   server.start();
   server.stop();
@@ -388,7 +377,7 @@ hubTest('an async handler is waited for, and its error reported', (t) => {
 });
 
 hubTest('a handler that is killed before it has begun leaves no connection open', (t) => {
-  const before = descriptors();
+  const before = openDescriptors();
   const group = new Group();
   const server = serve(() => t.fail('it has begun'), {
     spawn: (fn, ...args) => {
@@ -402,7 +391,7 @@ hubTest('a handler that is killed before it has begun leaves no connection open'
   server.stop();
   socket.close();
   t.is(server.activeCount, 0);
-  t.is(descriptors(), before);
+  t.is(openDescriptors(), before);
 });
 
 hubTest('handlers may run in a task group', (t) => {
@@ -599,7 +588,7 @@ hubTest('curl gets what a handler sends', (t) => {
 });
 
 hubTest('many clients at once are all served, and nothing is left', (t) => {
-  const before = descriptors();
+  const before = openDescriptors();
   const server = serve(echo, { maxAccept: 3 });
   const clients = Array.from({ length: 200 }, (_, number) =>
     spawn(() => {
@@ -614,7 +603,7 @@ hubTest('many clients at once are all served, and nothing is left', (t) => {
   );
   until(() => server.activeCount === 0);
   server.stop();
-  t.is(descriptors(), before);
+  t.is(openDescriptors(), before);
   t.is(getHub().stats().sockets, 0);
 });
 

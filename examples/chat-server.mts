@@ -17,19 +17,10 @@ function tellAll(text: string, except = ''): void {
   for (const [name, queue] of room) if (name !== except && !queue.full) queue.putNowait(`${text}\n`);
 }
 
-function* lines(socket: Socket): Generator<string> {
-  let text = '';
-  for (let data = socket.recv(); data.length > 0; data = socket.recv()) {
-    const pieces = (text + data.toString()).split('\n');
-    text = pieces.pop() ?? '';
-    for (const piece of pieces) yield piece.trim();
-  }
-}
-
 function chat(socket: Socket): void {
   socket.sendAll('your name?\n');
-  const input = lines(socket);
-  const name: string = input.next().value ?? '';
+  const input = socket.makeFile({ encoding: 'utf8', maxLineLength: 1000 });
+  const name = input.readLine().trim();
   if (name === '' || room.has(name)) return socket.sendAll('not this one\n');
   const queue = new Queue<string>(100);
   room.set(name, queue);
@@ -38,7 +29,7 @@ function chat(socket: Socket): void {
   });
   try {
     tellAll(`${name} has come; here are ${[...room.keys()].join(', ')}`);
-    for (const line of input) tellAll(`${name}: ${line}`, name);
+    for (const line of input) tellAll(`${name}: ${line.trim()}`, name);
   } finally {
     writing.kill();
     room.delete(name);

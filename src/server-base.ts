@@ -29,7 +29,7 @@ import {
   show,
   type SocketAddress,
 } from './socket-address.js';
-import { errnoOf, systemError } from './system-error.js';
+import { errnoOf, type SystemError, systemError } from './system-error.js';
 import { HubTimer } from './timers.js';
 import { Entry, Linkable, Parked, WaitQueue } from './wait-queue.js';
 import { isThenable, waitFor } from './wait-for.js';
@@ -319,7 +319,7 @@ export abstract class BaseServer<Item> implements Mortal {
   /** Releases what was taken, after its handler has ended, or if there will be none. Must not block. gevent: `do_close`. */
   protected doClose(_item: Item): void {}
 
-  /** Hands what was taken over to the handler. Must not block. gevent: `do_handle`. */
+  /** Hands what was taken over to the handler, or closes it and throws. Must not block. gevent: `do_handle`. */
   protected doHandle(item: Item): void {
     const handling = new Handling(this, item);
     this.#active++;
@@ -675,18 +675,22 @@ export abstract class BaseServer<Item> implements Mortal {
       this.doHandle(item);
     } catch (error) {
       getHub().report(this._describeItem(item), error);
-      this.doClose(item);
       this.#takeBreak();
     }
   }
 
   /** Nothing could be taken. */
   #onFailure(error: unknown): void {
+    this._reportOnce(error);
+    if (this.isFatalError(error)) this.close();
+    else this.#takeBreak();
+  }
+
+  /** Reports an error, unless the one before was of the same kind. @internal */
+  _reportOnce(error: unknown): void {
     const { code = error } = (error ?? {}) as { code?: unknown };
     if (code !== this.#reported) getHub().report(this, error);
     this.#reported = code;
-    if (this.isFatalError(error)) this.close();
-    else this.#takeBreak();
   }
 
   #takeBreak(): void {
@@ -751,9 +755,14 @@ function addressOf(listener: { fd: number } | ParsedAddress): SocketAddress {
   return { address: host, port, family: familyOf(listener) === 6 ? 6 : 4 };
 }
 
+/** The error for a code, about the address of a server. */
+export function errorOf(code: number, server: { address: SocketAddress }, syscall: string): SystemError {
+  const { address, port, family } = server.address;
+  return systemError(code, syscall, family === 'unix' ? { address } : { address, port });
+}
+
 /** `null` for the code that says that there is nothing to take; throws all others. */
 export function noneOrThrow(code: number, server: { address: SocketAddress }, syscall: string): null {
   if (code === EAGAIN || code === Outcome.TimedOut) return null;
-  const { address, port, family } = server.address;
-  throw systemError(code, syscall, family === 'unix' ? { address } : { address, port });
+  throw errorOf(code, server, syscall);
 }

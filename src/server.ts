@@ -9,7 +9,14 @@ import type { Connection } from './connection.js';
 import { getDefaultResolver } from './dns.js';
 import { type CheckedLimits, checkLimits, isImmediate, type Limits } from './limits.js';
 import { Lock } from './lock.js';
-import { BaseServer, noneOrThrow, KILL_TIMEOUT, type Listener, type ServerOptions } from './server-base.js';
+import {
+  BaseServer,
+  errorOf,
+  noneOrThrow,
+  KILL_TIMEOUT,
+  type Listener,
+  type ServerOptions,
+} from './server-base.js';
 import { type Attendant, IdleConnection } from './server-idle.js';
 import { Role, Workers } from './server-workers.js';
 import { createServer, type ListenOptions } from './socket/listen.js';
@@ -85,6 +92,7 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
   readonly #noDelay: boolean;
   readonly #awaitsData: boolean;
   readonly #tls: TlsOptions | null;
+  readonly #isMaxAcceptGiven: boolean;
   readonly #workers: Workers | null;
   /** Connections that have sent nothing yet. */
   readonly #idle = new Set<IdleConnection>();
@@ -118,6 +126,7 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
       Object.entries(listenOptions).filter(([, value]) => value !== undefined),
     );
     this.#noDelay = checkFlag(call, 'noDelay', noDelay);
+    this.#isMaxAcceptGiven = given.maxAccept !== undefined;
     this.#awaitsData = checkFlag(call, 'awaitData', awaitData);
     this.#tls = tls === undefined ? null : checkTls(call, tls);
     if (this.#tls !== null && this._handlesInHub)
@@ -148,7 +157,7 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
     if (role === Role.Worker) {
       this._inherit(Workers.descriptor);
       // Whoever is idle takes the next connection: so nobody takes several at once.
-      this.maxAccept = 1;
+      if (!this.#isMaxAcceptGiven) this.maxAccept = 1;
     }
     super.initSocket();
     const socket = this.socket as Socket;
@@ -338,10 +347,13 @@ export class DatagramServer extends BaseServer<Datagram> {
   }
 
   protected doRead(): Datagram | null {
-    const received = (this.socket as Socket)._recvFromNow(this.#memory);
-    if (typeof received === 'number') return noneOrThrow(received, this, 'recvfrom');
-    if (!received.truncated) return received;
-    return noneOrThrow(-constants.errno.EMSGSIZE, this, 'recvfrom');
+    for (let left = this.maxAccept; left > 0; left--) {
+      const received = (this.socket as Socket)._recvFromNow(this.#memory);
+      if (typeof received === 'number') return noneOrThrow(received, this, 'recvfrom');
+      if (!received.truncated) return received;
+      this._reportOnce(errorOf(-constants.errno.EMSGSIZE, this, 'recvfrom'));
+    }
+    return null;
   }
 
   protected callHandler({ data, address }: Datagram): unknown {
