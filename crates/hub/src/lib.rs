@@ -8,6 +8,7 @@
 mod clock;
 mod dns;
 mod error;
+mod http;
 mod hub;
 mod net;
 mod poller;
@@ -18,6 +19,10 @@ mod wakers;
 pub use clock::{Clock, MonotonicClock, StoppableClock, as_nanos};
 pub use dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
 pub use error::ParkError;
+pub use http::{
+    BodyError, ConnectionKey, Framing, Head, HeadLimits, Http, OutgoingBody, Refusal, ResponseFraming,
+    ResponseHead, ServerId, ServerOptions, Serving, Taken, are_fields,
+};
 pub use hub::{Answer, Cause, Hub, Ready, ResolverId, WOKEN_SLOT};
 pub use net::{Address, Side, SocketFamily, SocketKey, SocketKind, Sockets, StackId, Waiter};
 pub use poller::{Event, Poller, Readiness, Waker};

@@ -130,8 +130,26 @@ impl Arguments {
         self.bytes(index, 0, length)
     }
 
+    /// The numbers of an array.
+    pub(crate) fn doubles(&self, index: usize) -> Result<Vec<f64>, Failure> {
+        self.elements(index, |element| {
+            let mut number = 0.0;
+            // SAFETY: (local) as above.
+            check(unsafe { napi_sys::napi_get_value_double(self.env, element, &mut number) })?;
+            Ok(number)
+        })
+    }
+
     /// The strings of an array.
     pub(crate) fn texts(&self, index: usize) -> Result<Vec<String>, Failure> {
+        self.elements(index, |element| text(self.env, element))
+    }
+
+    fn elements<T>(
+        &self,
+        index: usize,
+        convert: impl Fn(napi_value) -> Result<T, Failure>,
+    ) -> Result<Vec<T>, Failure> {
         let array = self.values[index];
         let mut length = 0;
         // SAFETY: (local) as above.
@@ -141,7 +159,7 @@ impl Arguments {
                 let mut element = ptr::null_mut();
                 // SAFETY: (local) as above.
                 check(unsafe { napi_sys::napi_get_element(self.env, array, position, &mut element) })?;
-                text(self.env, element)
+                convert(element)
             })
             .collect()
     }
