@@ -1,6 +1,7 @@
 /** Compiled, never run: a CommonJS module that uses every entry of the package, both ways of importing. */
 import greenstack = require('greenstack');
 import dns = require('greenstack/dns');
+import http = require('greenstack/http');
 import socket = require('greenstack/socket');
 import { type Greenlet, type Limits, run } from 'greenstack';
 
@@ -17,3 +18,5 @@ export const result: Promise<Buffer> = run(() => {
   );
   return greenlet.get();
 });
+
+export const server: http.HttpServer = new http.HttpServer(8080, (request) => request.text(5));

@@ -1,6 +1,7 @@
 /** Compiled, never run: an ES module that uses every entry of the package. */
 import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
 import { type LookupAddress, Resolver, lookup } from 'greenstack/dns';
+import { type HttpHandler, type HttpHeaders, HttpResponse, HttpServer, serve } from 'greenstack/http';
 import { type Address, type Socket, createConnection } from 'greenstack/socket';
 import greenstack from 'greenstack';
 
@@ -20,3 +21,13 @@ export const result: Promise<Buffer> = run(() => {
 });
 
 export const version: string = greenstack.version;
+
+const handler: HttpHandler = (request) => {
+  const headers: HttpHeaders = request.headers;
+  const data: unknown = request.json({ maxSize: 10 });
+  return headers.has('accept') ? HttpResponse.json(data) : [request.path, Buffer.alloc(1)].values();
+};
+export const server: HttpServer = new HttpServer(8080, handler, { spawn: 10, log: true });
+export const serving: Promise<void> = run(() => serve('localhost:80', async () => new Response('hello')));
+// @ts-expect-error an object is no response
+new HttpServer(8080, () => ({ a: 1 }));

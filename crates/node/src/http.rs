@@ -412,6 +412,7 @@ pub(crate) fn read_all(core: &'static Core, arguments: Arguments) -> Returned {
         }
     })?;
     if code < 0.0 {
+        core.hub().http().unread_body(key, bytes);
         return core.double_value(code);
     }
     core.body_value(&bytes, as_text)
