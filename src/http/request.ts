@@ -2,11 +2,12 @@
 import { inspect } from 'node:util';
 
 import { HttpFact, HttpOutcome, HttpWord, native, Outcome } from '../binding.js';
-import { checkBytes, DEFAULT_SIZE, Endpoint, takeBytes } from '../connection.js';
+import { checkBytes, DEFAULT_SIZE, takeBytes } from '../bytes.js';
 import { checkOptions } from '../checks.js';
+import { Endpoint } from '../connection.js';
 import { checkLimits, type CheckedLimits, FOR_EVER, type LimitOptions, type Limits } from '../limits.js';
 import { readAddress, type SocketAddress } from '../socket-address.js';
-import { type Socket, socketOf } from '../socket.js';
+import { type Socket, socketOf } from '../socket/socket.js';
 import { systemError } from '../system-error.js';
 import { type Environ, environOf } from './environ.js';
 import { HttpError } from './error.js';

@@ -20,8 +20,9 @@ import {
 } from '../hub.js';
 import { checkLimits, FOR_EVER, type Limits } from '../limits.js';
 import { Pool } from '../pool.js';
-import { type Address, createServer, type ListenOptions, Socket } from '../socket.js';
-import { show, type SocketAddress } from '../socket-address.js';
+import { createServer, type ListenOptions } from '../socket/listen.js';
+import { Socket } from '../socket/socket.js';
+import { type Address, show, type SocketAddress } from '../socket-address.js';
 import { systemError } from '../system-error.js';
 import { now } from '../timers.js';
 import { waitFor } from '../wait-for.js';
