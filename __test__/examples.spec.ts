@@ -127,13 +127,13 @@ test('process-wide-timeout: ends whatever the main greenlet is doing', async (t)
 test('echo-server: sends lines back until quit, to several clients at once', async (t) => {
   const server = await serving(t, 'echo-server', ['127.0.0.1:0']);
   const [first, second] = [server.connect(), server.connect()];
-  first.write('one\ntwo');
-  second.write('other\n');
-  t.is(await nextOf(second), 'other\n');
-  first.write('\nquit\n');
-  t.is(await allOf(first), 'one\ntwo\n');
-  second.end();
-  t.is(await allOf(second), '');
+  first.socket.write('one\ntwo');
+  second.socket.write('other\n');
+  t.is(await second.take('other\n'), 'other\n');
+  first.socket.write('\nquit\n');
+  t.is(await first.all(), 'one\ntwo\n');
+  second.socket.end();
+  t.is(await second.all(), '');
   const { signal, stdout } = await server.stop();
   t.is(signal, 'SIGTERM');
   t.is(stdout.match(/is gone$/gm)?.length, 2);
@@ -154,12 +154,12 @@ test('port-forwarder: forwards both ways, and finishes at a signal', async (t) =
   );
   const server = await serving(t, 'port-forwarder', ['127.0.0.1:0', target]);
   const client = server.connect();
-  client.write('before');
-  t.is(await nextOf(client), 'before');
+  client.socket.write('before');
+  t.is(await client.take('before'), 'before');
   const stopped = server.stop();
   await server.printed(/finishing/);
-  client.end(' after');
-  t.is(await allOf(client), ' after');
+  client.socket.end(' after');
+  t.is(await client.all(), ' after');
   t.is((await stopped).code, 0);
 });
 
@@ -170,13 +170,12 @@ test('port-forwarder: a second signal ends it', async (t) => {
   );
   const server = await serving(t, 'port-forwarder', ['127.0.0.1:0', target]);
   const client = server.connect();
-  client.on('error', () => {});
-  client.write('x');
-  await nextOf(client);
+  client.socket.write('x');
+  await client.take('x');
   void server.stop();
   await server.printed(/finishing/);
   t.is((await server.stop()).code, 1);
-  client.destroy();
+  client.socket.destroy();
 });
 
 test('udp-echo-server and udp-echo-client: datagrams and their lengths', async (t) => {
@@ -201,23 +200,23 @@ test('udp-echo-client: tells that nobody has answered', async (t) => {
 test('chat-server: what one says all others hear', async (t) => {
   const server = await serving(t, 'chat-server', ['127.0.0.1:0']);
   const anna = server.connect();
-  t.is(await nextOf(anna), 'your name?\n');
-  anna.write('Anna\n');
-  t.is(await nextOf(anna), 'Anna has come; here are Anna\n');
+  t.is(await anna.take('your name?\n'), 'your name?\n');
+  anna.socket.write('Anna\n');
+  t.is(await anna.take('Anna has come; here are Anna\n'), 'Anna has come; here are Anna\n');
   const twin = server.connect();
-  await nextOf(twin);
-  twin.write('Anna\n');
-  t.is(await allOf(twin), 'not this one\n');
+  await twin.take('your name?\n');
+  twin.socket.write('Anna\n');
+  t.is(await twin.all(), 'not this one\n');
   const ben = server.connect();
-  await nextOf(ben);
-  ben.write('Ben\n');
-  t.is(await nextOf(ben), 'Ben has come; here are Anna, Ben\n');
-  t.is(await nextOf(anna), 'Ben has come; here are Anna, Ben\n');
-  ben.write('hello\n');
-  t.is(await nextOf(anna), 'Ben: hello\n');
-  ben.end();
-  t.is(await nextOf(anna), 'Ben has left\n');
-  anna.destroy();
+  await ben.take('your name?\n');
+  ben.socket.write('Ben\n');
+  t.is(await ben.take('Ben has come; here are Anna, Ben\n'), 'Ben has come; here are Anna, Ben\n');
+  t.is(await anna.take('Ben has come; here are Anna, Ben\n'), 'Ben has come; here are Anna, Ben\n');
+  ben.socket.write('hello\n');
+  t.is(await anna.take('Ben: hello\n'), 'Ben: hello\n');
+  ben.socket.end();
+  t.is(await anna.take('Ben has left\n'), 'Ben has left\n');
+  anna.socket.destroy();
   await server.stop();
 });
 
@@ -246,9 +245,10 @@ test('tls-proxy: forwards what is encrypted to a plain server', async (t) => {
   writeFileSync(key, identity.key);
   const server = await serving(t, 'tls-proxy', ['127.0.0.1:0', target, cert, key]);
   const port = Number(server.address.split(':')[1]);
-  const client = connectByTls({ host: '127.0.0.1', port, ca: identity.cert, servername: 'a.test' });
-  client.end('hello');
-  t.is(await allOf(client), 'hello');
+  const socket = connectByTls({ host: '127.0.0.1', port, ca: identity.cert, servername: 'a.test' });
+  const client = new Client(socket);
+  socket.end('hello');
+  t.is(await client.all(), 'hello');
   await server.stop();
 });
 
@@ -429,7 +429,7 @@ async function serving(t: ExecutionContext, name: string, args: string[]) {
     address,
     ended,
     printed,
-    connect: (): Socket => connect(Number(address.split(':')[1]), '127.0.0.1'),
+    connect: () => new Client(connect(Number(address.split(':')[1]), '127.0.0.1')),
     stop: () => {
       child.kill('SIGTERM');
       return ended;
@@ -437,18 +437,30 @@ async function serving(t: ExecutionContext, name: string, args: string[]) {
   };
 }
 
-/** What comes next. */
-async function nextOf(socket: Socket): Promise<string> {
-  const [data] = (await once(socket, 'data')) as [Buffer];
-  return data.toString();
-}
+/** A client of an example; keeps what has come. */
+class Client {
+  #text = '';
+  #ended = false;
 
-/** What comes up to the end. */
-async function allOf(socket: Socket): Promise<string> {
-  let text = '';
-  socket.on('data', (data: Buffer) => (text += data.toString()));
-  await once(socket, 'end');
-  return text;
+  constructor(readonly socket: Socket) {
+    socket.setEncoding('utf8').on('data', (text: string) => (this.#text += text));
+    socket.on('end', () => (this.#ended = true));
+    socket.on('error', () => {});
+  }
+
+  /** Takes as many characters as `text` has, when they have come. */
+  async take(text: string): Promise<string> {
+    while (this.#text.length < text.length) await once(this.socket, 'data');
+    const taken = this.#text.slice(0, text.length);
+    this.#text = this.#text.slice(text.length);
+    return taken;
+  }
+
+  /** What comes up to the end. */
+  async all(): Promise<string> {
+    if (!this.#ended) await once(this.socket, 'end');
+    return this.#text;
+  }
 }
 
 // Peers

@@ -182,6 +182,20 @@ pairTest('a buffer that changes while the sender waits cannot break the stream',
   t.true(received.every((byte) => byte === 97 || byte === 98));
 });
 
+pairTest('others run while a greenlet sends what is taken at once', (t, { client, server }) => {
+  let turns = 0;
+  const other = spawn(() => {
+    for (; ; turns++) sleep(0);
+  });
+  const reader = spawn(() => {
+    for (let left = 10_000_000; left > 0;) left -= server.recv().length;
+  });
+  client.sendAll(Buffer.alloc(10_000_000));
+  reader.get();
+  other.kill();
+  t.true(turns > 5);
+});
+
 pairTest('one greenlet reads while another one writes', (t, { client, server }) => {
   const reader = spawn(() => client.recv().toString());
   idle();
@@ -462,12 +476,22 @@ hubTest('plain bytes that come right behind the end are not lost', (t) => {
     t.is(pair.server.recv().length, 0);
     using plain = pair.server.unwrap();
     t.is(plain.recv(2).toString(), 'pl');
-    t.is(codeOf(thrownBy(() => plain.detach())), 'EBUSY');
     t.is(plain.recv(100).toString(), 'ain');
     plain.sendAll('answer');
     plain.close();
     t.is(other.get(), 'answer');
   }
+});
+
+relayTest('plain bytes that come with the end itself are not lost', (t, { client, server, relay }) => {
+  relay.alter = (bytes) => Buffer.concat([bytes, Buffer.from('plain')]);
+  server.shutdown('w');
+  t.is(client.recv().length, 0);
+  using plain = client.unwrap();
+  t.is(plain.recv(2).toString(), 'pl');
+  t.is(codeOf(thrownBy(() => plain.detach())), 'EBUSY');
+  t.is(plain.recv().toString(), 'ain');
+  t.is(plain.recv().length, 0);
 });
 
 pairTest('unwrap() refuses to lose bytes that were not received', (t, { client, server }) => {

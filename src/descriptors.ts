@@ -65,6 +65,7 @@ const ENTRY = 8;
 
 /** Asks the system about all of them at once. Returns how many are ready, or broken. */
 export function ask(questions: readonly Question[]): number {
+  if (questions.length === 0) return 0;
   const memory = new Uint8Array(questions.length * ENTRY);
   const view = new DataView(memory.buffer);
   questions.forEach(({ target, events }, index) => {

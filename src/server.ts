@@ -1,5 +1,4 @@
 /** Servers for streams and for datagrams: `greenstack/server`. */
-import { lstatSync, unlinkSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { constants } from 'node:os';
 
@@ -90,8 +89,6 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
   /** Connections that have sent nothing yet. */
   readonly #idle = new Set<IdleConnection>();
   #nativeFamily = 0 as SocketFamily;
-  /** The file of a Unix-domain socket that was made here. */
-  #file: { path: string; identity: string } | null = null;
 
   /**
    * @param listener - where to listen: a port (of all addresses of this host), `'host:port'`, `{ host, port }`, `'unix:/path'`,
@@ -153,7 +150,6 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
       // Whoever is idle takes the next connection: so nobody takes several at once.
       this.maxAccept = 1;
     }
-    const isGiven = this.socket !== null;
     super.initSocket();
     const socket = this.socket as Socket;
     try {
@@ -161,7 +157,6 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
       this.#nativeFamily = native.kind(socket._key) & Kind.Family;
       // What is accepted inherits it.
       if (this.#noDelay && socket.family !== 'unix') native.setOption(socket._key, 'noDelay', 1);
-      if (!isGiven && role !== Role.Worker) this.#file = fileOf(socket);
     } catch (error) {
       this.close();
       throw error;
@@ -187,15 +182,6 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
   override stopAccepting(): void {
     super.stopAccepting();
     if (this.#workers?.role === Role.Primary) this.#workers.setAccepting(false);
-  }
-
-  /** @internal */
-  override _closeListener(socket: Socket): void {
-    super._closeListener(socket);
-    const file = this.#file;
-    this.#file = null;
-    // Another server may listen there by now.
-    if (file !== null && identityOf(file.path) === file.identity) unlinkSync(file.path);
   }
 
   override close(): void {
@@ -295,7 +281,6 @@ export class DatagramServer extends BaseServer<Datagram> {
   readonly #socketOptions: Record<string, boolean>;
   readonly #memory: Buffer;
   readonly #sending = new Lock();
-  #file: { path: string; identity: string } | null = null;
 
   /**
    * @param listener - where to take datagrams: see {@link StreamServer}
@@ -344,25 +329,12 @@ export class DatagramServer extends BaseServer<Datagram> {
         if (isMeant) native.setOption(socket._key, name, Number(value));
       }
       socket.bind(address);
+      if (family === 'unix') socket._ownFile(socket.localAddress.address);
       return socket;
     } catch (error) {
       socket.close();
       throw error;
     }
-  }
-
-  protected override initSocket(): void {
-    const isGiven = this.socket !== null;
-    super.initSocket();
-    if (!isGiven) this.#file = fileOf(this.socket as Socket);
-  }
-
-  /** @internal */
-  override _closeListener(socket: Socket): void {
-    super._closeListener(socket);
-    const file = this.#file;
-    this.#file = null;
-    if (file !== null && identityOf(file.path) === file.identity) unlinkSync(file.path);
   }
 
   protected doRead(): Datagram | null {
@@ -454,18 +426,4 @@ function checkTls(call: string, options: ServerTlsOptions): TlsOptions {
   };
   moduleOfTls().checkTlsOptions(call, checked);
   return checked;
-}
-
-/** Tells the file of a Unix-domain socket from others that have its name later. */
-function identityOf(path: string): string | null {
-  const stats = lstatSync(path, { throwIfNoEntry: false });
-  return stats === undefined ? null : `${stats.dev}:${stats.ino}`;
-}
-
-/** The file of a socket that was bound here, if it has one. */
-function fileOf(socket: Socket): { path: string; identity: string } | null {
-  const { address: path, family } = socket.localAddress;
-  if (family !== 'unix' || path === '' || path.startsWith('\0')) return null;
-  const identity = identityOf(path);
-  return identity === null ? null : { path, identity };
 }

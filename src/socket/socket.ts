@@ -215,9 +215,9 @@ export class Socket extends Connection {
     return this.#key < 0 ? -1 : native.descriptor(this.#key);
   }
 
-  /** Notes the file that the socket has made, to be removed when it is closed. @internal */
+  /** Notes the file that the socket has made, if it has, to be removed when it is closed. @internal */
   _ownFile(path: string): void {
-    this.#file = new SocketPath(path);
+    if (!path.startsWith('\0')) this.#file = new SocketPath(path);
   }
 
   /** @internal */
@@ -597,18 +597,18 @@ export class Socket extends Connection {
    * Gives the descriptor away, non-blocking, without closing it: it is yours then, and this socket is closed. Greenlets that
    * are parked on it get an `ECANCELED` error. The file of a Unix-domain socket stays. Never switches.
    *
-   * @throws {TypeError} if bytes that were taken over from Node have not been received yet, which would be lost
+   * @throws {SystemError} `EBUSY` if there are bytes to be received that came with the socket, from Node or after the end of TLS
    */
   detach(): number {
     this._checkOpen('detach()');
-    if (this._hasInput())
-      throw new TypeError(
-        'detach(): bytes that were taken over with the socket would be lost: receive them first',
-      );
-    const key = this.#key;
-    this.#key = -1;
-    const descriptor = native.detach(key);
+    if (this._hasInput()) {
+      const error = systemError(errnoOf('EBUSY'), 'detach');
+      error.message += ': bytes that came with the socket would be lost: receive them first';
+      throw error;
+    }
+    const descriptor = native.detach(this.#key);
     this.#check(descriptor, 'detach()');
+    this.#key = -1;
     return descriptor;
   }
 

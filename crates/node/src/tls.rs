@@ -217,21 +217,31 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
     };
     let mut sent = 0;
     let result = core.with_deadline(timeout, || {
-        core.attempt(socket, Side::Write, timeout != 0.0, || {
-            loop {
+        loop {
+            let before = sent;
+            let code = core.attempt(socket, Side::Write, timeout != 0.0, || {
                 if let Err(error) = core.with_tls(|tls, sockets| tls.try_flush(sockets, key)) {
                     return Ok(Err(error));
                 }
-                if sent == length || (sent > 0 && !all) {
+                if sent > before {
                     return Ok(Ok(sent));
                 }
                 let bytes = arguments.bytes(1, offset + sent, length - sent)?;
-                match bytes.with(|bytes| core.with_tls(|tls, sockets| tls.encrypt(sockets, key, bytes))) {
-                    Ok(count) => sent += count,
-                    Err(error) => return Ok(Err(error)),
-                }
+                let taken =
+                    bytes.with(|bytes| core.with_tls(|tls, sockets| tls.encrypt(sockets, key, bytes)));
+                Ok(taken.and_then(|count| {
+                    sent += count;
+                    core.with_tls(|tls, sockets| tls.try_flush(sockets, key)).map(|()| sent)
+                }))
+            })?;
+            if code < 0.0 || sent == length || !all {
+                return Ok(code);
             }
-        })
+            // Encrypting takes time, also if the peer takes everything at once.
+            if !core.spend_immediate(timeout)? {
+                return Ok(INTERRUPTED);
+            }
+        }
     })?;
     core.note_sent(sent)?;
     core.double_value(if result == TIMED_OUT && sent > 0 && !all { sent as f64 } else { result })
