@@ -7,17 +7,7 @@ import { join } from 'node:path';
 import { inspect, promisify } from 'node:util';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import test from 'ava';
-import {
-  getCurrent,
-  getHub,
-  GreenletExit,
-  type Greenlet,
-  run,
-  sleep,
-  spawn,
-  Timeout,
-  waitFor,
-} from 'greenstack';
+import { getCurrent, getHub, GreenletExit, Greenlet, run, sleep, spawn, Timeout, waitFor } from 'greenstack';
 import { Event } from 'greenstack/event';
 import {
   type AccessLogEntry,
@@ -671,6 +661,22 @@ hubTest('each request has a greenlet of its own', (t) => {
   t.is(greenlets.size, 3);
 });
 
+hubTest('a request whose greenlet is killed before it begins leaves no answer', (t) => {
+  const kill = (greenlet: { kill(error?: undefined, limits?: object): void; name: string }): void => {
+    if (greenlet.constructor.name === 'RequestGreenlet') greenlet.kill(undefined, { block: false });
+  };
+  using server = serving(() => 'never');
+  using client = new RawClient(server);
+  Greenlet.addSpawnCallback(kill as never);
+  try {
+    client.send(get('/'));
+    t.is(client.rest(), '');
+  } finally {
+    Greenlet.removeSpawnCallback(kill as never);
+  }
+  t.is(exchange(server, get('/', LAST))[0]?.body, 'never');
+});
+
 hubTest('requests of several connections run at the same time', (t) => {
   let running = 0;
   const all = new Event();
@@ -820,6 +826,31 @@ hubTest('stop lets requests end that are under way, and those that have come', (
   t.is(pending.receive().body, 'done');
   t.is(idle.rest(), '');
   t.is(slow.rest(), '');
+});
+
+hubTest('a server that is stopped under load answers every request that it has taken', (t) => {
+  let [taken, answered] = [0, 0];
+  const server = serving(() => {
+    if (++taken % 3 === 0) sleep(1);
+    return 'done';
+  });
+  const clients = Array.from({ length: 50 }, () =>
+    spawn(() => {
+      using client = new RawClient(server);
+      try {
+        for (;;) {
+          if (client.request(get('/')).body !== 'done') t.fail('another body');
+          answered++;
+        }
+      } catch {
+        // The server has closed the connection, or is about to.
+      }
+    }),
+  );
+  while (taken < 2000) sleep(1);
+  server.stop(60_000);
+  for (const client of clients) client.get();
+  t.is(answered, taken);
 });
 
 hubTest('stop kills requests that take too long', (t) => {

@@ -392,6 +392,8 @@ export class HttpServer {
     const request = new HttpRequest(this.#host, head);
     if (this.#log !== null) request._began = now();
     new RequestGreenlet(this, request)._beginNow(stackId, this.#context);
+    // Who is told of greenlets that start may have killed it before it did.
+    if (request._key !== 0) this.#leave(request);
   }
 
   /** Answers what is no request, or none that is allowed. */
@@ -435,13 +437,18 @@ export class HttpServer {
     } catch (error) {
       this.#fail(request, error);
     } finally {
-      if (request._key !== 0) {
-        native.httpAbort(request._key);
-        request._key = 0;
-      }
-      this.#active--;
-      if (this.#changed.occupied) this.#changed.notifyAll();
+      this.#leave(request);
     }
+  }
+
+  /** The request is over, with an answer or without. */
+  #leave(request: HttpRequest): void {
+    if (request._key !== 0) {
+      native.httpAbort(request._key);
+      request._key = 0;
+    }
+    this.#active--;
+    if (this.#changed.occupied) this.#changed.notifyAll();
   }
 
   /** What most handlers return takes one call. */

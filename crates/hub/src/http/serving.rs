@@ -431,12 +431,18 @@ impl Serving<'_> {
 
     /// Nothing (more) of a head has come.
     fn await_request(&mut self, index: u32) {
+        let now = self.streams.now;
         let Http { servers, connections, spare, .. } = &mut *self.http;
         let Some(connection) = connections.at_mut(index) else { return };
-        let stops = servers.at(connection.server).is_none_or(|server| server.stops);
-        if stops && connection.state == State::Idle {
+        let Some(server) =
+            servers.at(connection.server).filter(|server| !server.stops || connection.state == State::Head)
+        else {
             self.close(index);
             return;
+        };
+        if connection.deadline == 0 {
+            // It has waited for room, and there was nothing.
+            connection.deadline = now + as_nanos(server.options.idle_timeout);
         }
         if !connection.has_input() {
             Http::give_back(spare, mem::take(&mut connection.input));
