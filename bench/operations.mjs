@@ -5,8 +5,8 @@
  * @typedef {{ asks: string, met: (best: Best, key: string) => boolean | undefined }} Target
  * @typedef {'ns' | 'bytes' | 'MB' | '/s' | 'MB/s' | '%'} Unit
  * @typedef {{ key: string, title: string, unit: Unit, targets?: Target[] }} Metric
- * `served`: the programs are servers, loaded by one client; `only`: by these contenders.
- * @typedef {{ name: string, served?: boolean, only?: string[], metrics: Metric[] }} Operation
+ * `server`: the program of the servers, which are loaded by one client; `only`: by these contenders.
+ * @typedef {{ name: string, server?: string, only?: string[], metrics: Metric[] }} Operation
  */
 
 /** @param {Unit} unit  @returns {boolean} whether a higher figure is the better one */
@@ -119,6 +119,22 @@ function someProgress() {
       return ours === undefined ? undefined : ours > 0;
     },
   };
+}
+
+/**
+ * @param {string} operation
+ * @param {number} connections
+ * @param {string} title
+ * @param {Target[]} targets - of the server's time
+ * @returns {Metric[]}
+ */
+function httpMetrics(operation, connections, title, targets) {
+  const key = `${operation}.${connections}`;
+  return [
+    { key: `${key}.cpu`, title: `${title}: time of the server each`, unit: 'ns', targets },
+    { key: `${key}.rate`, title: 'requests', unit: '/s' },
+    { key: `${key}.p99`, title: 'slowest hundredth takes', unit: 'ns' },
+  ];
 }
 
 /** @type {Operation[]} */
@@ -370,7 +386,7 @@ export const operations = [
   },
   {
     name: 'echo',
-    served: true,
+    server: 'net-server',
     metrics: [1, 50, 500, 5000].flatMap((connections) => {
       const title = `echo, ${connections === 1 ? '1 connection' : `${connections.toLocaleString('en-US')} connections`}`;
       const targets = connections === 1 ? [] : [within('node', 0.75), within('go', 1)];
@@ -388,8 +404,51 @@ export const operations = [
     }),
   },
   {
+    name: 'http-hello',
+    server: 'http-server',
+    metrics: [1, 50, 500].flatMap((connections) =>
+      httpMetrics(
+        'http-hello',
+        connections,
+        `HTTP hello, ${connections} connection${connections === 1 ? '' : 's'}`,
+        connections === 1
+          ? [within('node', 1)]
+          : [within('node', 0.55), within('go', 0.65), faster('gevent', 8)],
+      ),
+    ),
+  },
+  {
+    name: 'http-large',
+    server: 'http-server',
+    metrics: httpMetrics('http-large', 50, 'HTTP, 10 KB, 50 connections', [within('node', 0.7)]),
+  },
+  {
+    name: 'http-post-json',
+    server: 'http-server',
+    metrics: httpMetrics('http-post-json', 50, 'HTTP, 1 KB of JSON echoed, 50 connections', [
+      within('node', 0.5),
+    ]),
+  },
+  {
+    name: 'http-backend',
+    server: 'http-server',
+    metrics: httpMetrics('http-backend', 50, 'HTTP, after 5 ms, 50 connections', [within('node', 1)]),
+  },
+  {
+    name: 'http-idle',
+    server: 'http-server',
+    metrics: [
+      {
+        key: 'http-idle.bytes',
+        title: 'one of 10,000 idle connections',
+        unit: 'bytes',
+        targets: [atMost(2000, '≤ 2 KB')],
+      },
+    ],
+  },
+  {
     name: 'connect',
-    served: true,
+    server: 'net-server',
     metrics: [
       {
         key: 'connect.rate',
@@ -402,7 +461,7 @@ export const operations = [
   },
   {
     name: 'bulk',
-    served: true,
+    server: 'net-server',
     metrics: [
       { key: 'bulk.rate', title: 'sending 64 KiB at a time', unit: 'MB/s', targets: [moreThan('go', 0.95)] },
       { key: 'bulk.cpu', title: 'time of the server each', unit: 'ns', targets: [within('go', 1.05)] },
@@ -410,7 +469,7 @@ export const operations = [
   },
   {
     name: 'idle',
-    served: true,
+    server: 'net-server',
     metrics: [
       {
         key: 'idle.bytes',
@@ -422,7 +481,7 @@ export const operations = [
   },
   {
     name: 'idle-without-greenlets',
-    served: true,
+    server: 'net-server',
     only: ['greenstack'],
     metrics: [
       {

@@ -63,15 +63,15 @@ function introduce() {
  *
  * @param {Operation} operation
  */
-async function measureAll({ name, served = false, only }) {
-  const program = served ? 'net-server' : name;
+async function measureAll({ name, server, only }) {
+  const program = server ?? name;
   const taking = new Set(
     contenders.filter((contender) => contender.command(program) && (only?.includes(contender.name) ?? true)),
   );
   for (let round = 1; round <= options.rounds; round++) {
     process.stderr.write(`${name} ${round}/${options.rounds}\n`);
     for (const contender of taking) {
-      const succeeded = served ? await measureServer(contender, name) : measure(contender, name);
+      const succeeded = server ? await measureServer(contender, server, name) : measure(contender, name);
       if (!succeeded) taking.delete(contender);
     }
   }
@@ -92,20 +92,18 @@ function measure(contender, operation) {
  * Starts a contender's server, loads it by the client that is the same for all, and keeps the figures.
  *
  * @param {Contender} contender
+ * @param {string} program - the server's
  * @param {string} operation
  * @returns {Promise<boolean>} whether that went well
  */
-async function measureServer(contender, operation) {
+async function measureServer(contender, program, operation) {
   const client = contenders.find(({ name }) => name === 'go');
   const load = client?.command('load');
   if (client === undefined || load === undefined) {
     failures.push(`${operation} by ${contender.name}: without Go there is no client`);
     return false;
   }
-  const [command, ...args] = pinned(0, [
-    .../** @type {string[]} */ (contender.command('net-server')),
-    operation,
-  ]);
+  const [command, ...args] = pinned(0, [.../** @type {string[]} */ (contender.command(program)), operation]);
   const server = spawn(command, args, {
     env: { ...process.env, ...contender.env },
     stdio: ['pipe', 'pipe', 'inherit'],

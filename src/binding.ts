@@ -91,6 +91,63 @@ export const enum Shared {
   SentHigh = 3,
 }
 
+/** What `rest()` returns to a runner beside the slots of timers; `crates/node/src/scheduling.rs` has the same. */
+export const enum Rest {
+  Ends = -1,
+  /** A request is to be taken by `httpTake`. */
+  Serves = -2,
+}
+
+/** Positions in the words of a request that is taken; `Word` in crates/node/src/http.rs has the same list. */
+export const enum HttpWord {
+  /** 0: accepting has failed. */
+  Connection = 0,
+  Server = 1,
+  Socket = 2,
+  /** Of {@link HttpFact}. */
+  Facts = 3,
+  Method = 4,
+  Start = 5,
+  MethodEnd = 6,
+  TargetEnd = 7,
+  Fields = 8,
+  /** Bytes of the body; −1: in chunks. */
+  Length = 9,
+  /** With which status it is to be refused; 0: it is not. */
+  Status = 10,
+  Errno = 11,
+}
+
+/** Bits of {@link HttpWord.Facts}. */
+export const enum HttpFact {
+  Is11 = 1,
+  KeepsAlive = 2,
+  ExpectsContinue = 4,
+  Upgrades = 8,
+}
+
+/** What a response is told: a media type, and bits. */
+export const enum HttpFlag {
+  Text = 1,
+  Bytes = 2,
+  Json = 3,
+  Html = 4,
+  Close = 8,
+  HasDate = 16,
+  HasFields = 32,
+  HasReason = 64,
+  BodyIsText = 128,
+  BodyIsBytes = 256,
+}
+
+/** Results of functions about bodies, beside those of sockets. */
+export const enum HttpOutcome {
+  /** The body of a response is not as long as was announced. */
+  Misfit = -100_999,
+  /** The client has ended the connection in the middle. Less than this: the status of a refusal. */
+  Truncated = -101_000,
+}
+
 /** The counts of `statistics()`, in this order. */
 export type Counts = [
   ready: number,
@@ -166,7 +223,7 @@ interface Native {
   park(): Cause | undefined;
   parkFor(ms: number, referenced: boolean): Cause | undefined;
   yieldNow(): void;
-  /** A runner has nothing to run. −1: it must end; 0: start greenlets; n: call the timer of slot n − 1. */
+  /** A runner has nothing to run. {@link Rest}; 0: start greenlets; n: call the timer of slot n − 1. */
   rest(): number;
   wake(stack: number): void;
   /** Makes a parked greenlet ready such that its call ends with `Interrupted`. `next`: before all others. */
@@ -277,6 +334,49 @@ interface Native {
   unwatch(key: SocketKey, side: Sides): boolean;
   /** Asks about an array of `struct pollfd` without waiting. How many are ready. */
   pollDescriptors(view: Uint8Array): number;
+  readonly httpWords: ArrayBuffer;
+  /** Serves a listening socket, which stays the caller's; options as crates/node reads them. The server's number. */
+  httpListen(listener: SocketKey, options: number[]): number;
+  httpAccepting(server: number, accepts: boolean): void;
+  /** Connections end with the request that they have. */
+  httpStop(server: number): void;
+  /** Requests that are under way or wait for room. */
+  httpPending(server: number): number;
+  /** Forgets a server and closes its connections. */
+  httpClose(server: number): void;
+  /** The head of the request to be run; of a refused one what is wrong with it and, in a second line, its beginning. */
+  httpTake(): string;
+  /** The whole body, if it has come. */
+  httpBody(connection: number, asText: boolean): string | Buffer | undefined;
+  /** Bytes put into the scratch memory; 0 at the end; else a code. */
+  httpRead(connection: number, limit: number, timeout: number): number;
+  httpReadAll(connection: number, most: number, asText: boolean, timeout: number): string | Buffer | number;
+  httpTrailers(connection: number): string;
+  /** 1: sent, and the request is over; 0: to be flushed. Of a text the length, at the most {@link HTTP_TEXT}. */
+  httpRespond(
+    connection: number,
+    status: number,
+    flags: number,
+    fields?: string,
+    body?: string | Uint8Array,
+    units?: number,
+    reason?: string,
+  ): number;
+  httpBegin(
+    connection: number,
+    status: number,
+    flags: number,
+    fields: string,
+    length: number,
+    reason: string,
+  ): number;
+  httpWrite(connection: number, piece: Uint8Array): number;
+  httpEnd(connection: number, trailers: string): number;
+  /** The time is that without any progress. */
+  httpFlush(connection: number, timeout: number): number;
+  httpAbort(connection: number): void;
+  /** What was received and not used; the socket is the caller's. */
+  httpDetach(connection: number): Buffer | number;
   /** The argument that cannot be used and why, if there is one. Of each identity: name, certificate, key. */
   tlsConfig(
     server: boolean,
@@ -349,6 +449,9 @@ interface Native {
   /** Lets other threads have the processor for a moment. */
   giveWay(): void;
 }
+
+/** The longest text that a response takes as it is; longer ones are passed as bytes. */
+export const HTTP_TEXT = 65_536;
 
 const SUPPORTED = 'Node 20, 22, 24 and 26 on linux-x64 (glibc)';
 const SUPPORTED_MAJORS = [20, 22, 24, 26];

@@ -1,7 +1,7 @@
 /** Greenlets: functions that may block anywhere while others run. */
 import { inspect } from 'node:util';
 
-import { captureContext, emptyContext } from './context.js';
+import { captureContext, type Context, emptyContext } from './context.js';
 import { checkStackSize, current as settings } from './config.js';
 import { BlockingSwitchOutError, GreenletExit, InvalidSwitchError } from './errors.js';
 import {
@@ -405,6 +405,14 @@ export class Greenlet<T = unknown> extends Runnable {
   }
 
   // ---- running
+
+  /** Starts and runs it, in a context, on a stack that is about to run something. @internal */
+  _beginNow(stackId: number, context: Context): void {
+    this._state = State.Scheduled;
+    this._context = context;
+    if (spawnCallbacks.size > 0) this._announce();
+    this._begin(stackId);
+  }
 
   /** @internal */
   _begin(stackId: number): void {

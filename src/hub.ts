@@ -7,7 +7,7 @@
  */
 import { EventEmitter } from 'node:events';
 
-import { Cause, native, nodeMajor, refuse, Shared, shared } from './binding.js';
+import { Cause, native, nodeMajor, refuse, Rest, Shared, shared } from './binding.js';
 import { checkFunction } from './checks.js';
 import { config, configListeners } from './config.js';
 import {
@@ -243,6 +243,13 @@ function beginNext(id: number): void {
   take()?._begin(id);
 }
 
+let serveRequest: (stackId: number) => void = () => {};
+
+/** Sets what runs a request that native code has found, on the stack of a runner. It must not throw. */
+export function onRequest(serve: (stackId: number) => void): void {
+  serveRequest = serve;
+}
+
 /** The loop of a runner. Native code calls it on a new stack, when there is something to run. */
 function runGreenlets(id: number, handedOver: number): void {
   const own = dedicated.get(id);
@@ -254,12 +261,13 @@ function runGreenlets(id: number, handedOver: number): void {
   let next = handedOver;
   for (;;) {
     if (next > 0) fireTimer(next - 1);
+    else if (next === Rest.Serves) serveRequest(id);
     while ((shared[Shared.Starting] as number) > 0) {
       (shared[Shared.Starting] as number)--;
       beginNext(id);
     }
     next = rest();
-    if (next < 0) return;
+    if (next === Rest.Ends) return;
   }
 }
 

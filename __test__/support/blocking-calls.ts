@@ -31,6 +31,7 @@ import {
 } from 'greenstack';
 import { getAddrInfo, getFqdn, getHostByAddr, getHostByName, getNameInfo, Resolver } from 'greenstack/dns';
 import { AsyncResult, Event } from 'greenstack/event';
+import { type HttpRequest, HttpServer } from 'greenstack/http';
 import { BoundedSemaphore, Condition, Lock, RLock, Semaphore } from 'greenstack/lock';
 import { Group, Pool, PoolFull } from 'greenstack/pool';
 import {
@@ -1111,6 +1112,69 @@ const network: BlockingCall[] = [
   },
 ];
 
+/** A request whose body has not come. */
+function onRequest(
+  call: (request: HttpRequest, limits: Limits) => unknown,
+  result: unknown,
+): () => Situation {
+  return () => {
+    const over = new Event();
+    let taken: HttpRequest | undefined;
+    const server = new HttpServer('127.0.0.1:0', (request) => {
+      taken = request;
+      over.wait();
+      return 'done';
+    });
+    server.start();
+    const client = createConnection(server.address);
+    client.sendAll('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n');
+    while (taken === undefined) idle();
+    return {
+      call: (limits) => call(taken!, limits),
+      end: () => client.sendAll('"hello"'),
+      result,
+      close() {
+        over.set();
+        client.close();
+        server.stop();
+      },
+    };
+  };
+}
+
+const http: BlockingCall[] = [
+  {
+    name: 'HttpRequest.text()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.text(limits), '"hello"'),
+  },
+  {
+    name: 'HttpRequest.json()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.json(limits), 'hello'),
+  },
+  {
+    name: 'HttpRequest.bytes()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.bytes(limits).toString(), '"hello"'),
+  },
+  {
+    name: 'HttpRequest.read()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.read(1024, limits).toString(), '"hello"'),
+  },
+  {
+    name: 'HttpRequest.readLine()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.readLine(1024, limits), '"hello"'),
+  },
+];
+
 // Servers: `stop` and `serveForever` end what they wait for when they are interrupted, so they have tests of their own.
 
 const servers: BlockingCall[] = [
@@ -1139,6 +1203,7 @@ export const blockingCalls: readonly BlockingCall[] = [
   ...pools,
   ...threads,
   ...network,
+  ...http,
   ...encrypted,
   ...servers,
 ];

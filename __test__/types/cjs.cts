@@ -1,6 +1,7 @@
 /** Compiled, never run: a CommonJS module that uses every entry of the package, both ways of importing. */
 import greenstack = require('greenstack');
 import dns = require('greenstack/dns');
+import http = require('greenstack/http');
 import server = require('greenstack/server');
 import socket = require('greenstack/socket');
 import tls = require('greenstack/tls');
@@ -25,6 +26,7 @@ export const result: Promise<Buffer> = run(() => {
   return greenlet.get();
 });
 
+export const web: http.HttpServer = new http.HttpServer(8080, (request) => request.text(5));
 export const encrypted = (): tls.TlsSocket =>
   tls.connect('localhost:443', {
     secureContext: tls.createSecureContext({ ca: '' }),

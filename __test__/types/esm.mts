@@ -1,5 +1,6 @@
 /** Compiled, never run: an ES module that uses every entry of the package. */
 import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
+import { type HttpHandler, type HttpHeaders, HttpResponse, HttpServer, serve } from 'greenstack/http';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { type Address, type Socket, createConnection } from 'greenstack/socket';
@@ -51,6 +52,15 @@ export async function ending(): Promise<void> {
 
 export const version: string = greenstack.version;
 
+const handler: HttpHandler = (request) => {
+  const headers: HttpHeaders = request.headers;
+  const data: unknown = request.json({ maxSize: 10 });
+  return headers.has('accept') ? HttpResponse.json(data) : [request.path, Buffer.alloc(1)].values();
+};
+export const web: HttpServer = new HttpServer(8080, handler, { spawn: 10, log: true });
+export const serving: Promise<void> = run(() => serve('localhost:80', async () => new Response('hello')));
+// @ts-expect-error an object is no response
+new HttpServer(8080, () => ({ a: 1 }));
 const options: SecureContextOptions = { alpnProtocols: ['h2'], minVersion: 'TLSv1.3' };
 const secureContext: SecureContext = createSecureContext(options);
 

@@ -83,6 +83,11 @@ export class Opened {
   ) {}
 }
 
+/** Makes the object for a stream that native code has made. */
+export function socketOf(key: number, family: 4 | 6 | 'unix'): Socket {
+  return Socket._of(new Opened(key, nativeFamily(family), false));
+}
+
 function nativeFamily(family: unknown): SocketFamily {
   if (family === 'unix') return SocketFamily.Unix;
   if (family === 4 || family === 6) return family as SocketFamily;

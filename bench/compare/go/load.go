@@ -23,6 +23,10 @@ func load() {
 		loadConnect(server)
 	case "bulk":
 		loadBulk(server)
+	case "http-hello", "http-post-json", "http-large", "http-backend":
+		loadHTTP(operation, server)
+	case "http-idle":
+		loadHTTPIdle(server)
 	default:
 		loadIdle(operation, server)
 	}
@@ -83,61 +87,68 @@ func exchange(connection net.Conn, message []byte) {
 func loadEcho(server serverProcess) {
 	result := figures{}
 	for _, connections := range echoSizes() {
-		measured := time.Duration(count(2000)) * time.Millisecond
-		var ended atomic.Bool
-		var measuring atomic.Bool
-		var ready, done sync.WaitGroup
-		begin := make(chan struct{})
-		counts := make([]int, connections)
-		latencies := make([][]time.Duration, connections)
-		for i := range counts {
-			connection := server.dial(i)
-			ready.Add(1)
-			done.Add(1)
-			go func(i int) {
-				defer done.Done()
-				defer connection.Close()
-				message := make([]byte, messageSize)
-				exchange(connection, message)
-				ready.Done()
-				<-begin
-				for !ended.Load() {
-					start := time.Now()
-					exchange(connection, message)
-					if measuring.Load() {
-						counts[i]++
-						latencies[i] = append(latencies[i], time.Since(start))
-					}
-				}
-			}(i)
-		}
-		ready.Wait()
-		close(begin)
-		time.Sleep(measured / 2)
-		measuring.Store(true)
-		before := server.cpu()
-		start := time.Now()
-		time.Sleep(measured)
-		used := server.cpu() - before
-		elapsed := time.Since(start)
-		measuring.Store(false)
-		ended.Store(true)
-		done.Wait()
-		var all []time.Duration
-		messages, fewest := 0, counts[0]
-		for i, count := range counts {
-			messages += count
-			fewest = min(fewest, count)
-			all = append(all, latencies[i]...)
-		}
-		sort.Slice(all, func(a, b int) bool { return all[a] < all[b] })
-		key := fmt.Sprintf("echo.%d", connections)
-		result[key+".cpu"] = perOperation(used, messages)
-		result[key+".rate"] = float64(messages) / elapsed.Seconds()
-		result[key+".p99"] = float64(all[len(all)*99/100].Nanoseconds())
-		result[key+".fewest"] = 100 * float64(fewest) * float64(connections) / float64(messages)
+		loadExchanges(server, result, fmt.Sprintf("echo.%d", connections), connections, func(connection net.Conn) func() {
+			message := make([]byte, messageSize)
+			return func() { exchange(connection, message) }
+		})
 	}
 	report(result)
+}
+
+// loadExchanges opens connections, each of which asks and waits for the answer, again and again.
+func loadExchanges(server serverProcess, result figures, key string, connections int, asking func(net.Conn) func()) {
+	measured := time.Duration(count(2000)) * time.Millisecond
+	var ended atomic.Bool
+	var measuring atomic.Bool
+	var ready, done sync.WaitGroup
+	begin := make(chan struct{})
+	counts := make([]int, connections)
+	latencies := make([][]time.Duration, connections)
+	for i := range counts {
+		connection := server.dial(i)
+		ready.Add(1)
+		done.Add(1)
+		go func(i int) {
+			defer done.Done()
+			defer connection.Close()
+			ask := asking(connection)
+			ask()
+			ready.Done()
+			<-begin
+			for !ended.Load() {
+				start := time.Now()
+				ask()
+				if measuring.Load() {
+					counts[i]++
+					latencies[i] = append(latencies[i], time.Since(start))
+				}
+			}
+		}(i)
+	}
+	ready.Wait()
+	close(begin)
+	time.Sleep(measured / 2)
+	measuring.Store(true)
+	before := server.cpu()
+	start := time.Now()
+	time.Sleep(measured)
+	used := server.cpu() - before
+	elapsed := time.Since(start)
+	measuring.Store(false)
+	ended.Store(true)
+	done.Wait()
+	var all []time.Duration
+	messages, fewest := 0, counts[0]
+	for i, count := range counts {
+		messages += count
+		fewest = min(fewest, count)
+		all = append(all, latencies[i]...)
+	}
+	sort.Slice(all, func(a, b int) bool { return all[a] < all[b] })
+	result[key+".cpu"] = perOperation(used, messages)
+	result[key+".rate"] = float64(messages) / elapsed.Seconds()
+	result[key+".p99"] = float64(all[len(all)*99/100].Nanoseconds())
+	result[key+".fewest"] = 100 * float64(fewest) * float64(connections) / float64(messages)
 }
 
 // loadConnect connects, sends a message, waits for it to come back, and closes, fifty at a time.

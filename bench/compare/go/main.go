@@ -11,6 +11,7 @@ var operations = map[string]func(){
 	"channel":       channel,
 	"event":         event,
 	"hand-over":     handOver,
+	"http-server":   httpServer,
 	"load":          load,
 	"net-server":    netServer,
 	"finished":      finished,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::clock::{Clock, StoppableClock, as_nanos};
 use crate::dns::{Answer, Dns, ResolverId, ResolverOptions, Wanted};
 use crate::error::ParkError;
+use crate::http::{Http, Serving, Streams};
 use crate::net::{Side, SocketKey, Sockets, StackId, Waiter as SocketWaiter};
 use crate::poller::{Event, Poller};
 use crate::timers::{TimerKey, Timers};
@@ -28,6 +29,10 @@ pub enum Ready {
     Start(u32),
     /// Call what the timer of this slot is for.
     Call(u32),
+    /// See to this connection of a server of HTTP: [`Serving::serve`].
+    Connection(u32),
+    /// See to this server of HTTP: [`Serving::accept`].
+    Accept(u32),
 }
 
 /// The slot of [`Ready::Call`] when another thread has woken the hub; `src/hub.ts` has the same. No timer gets so far.
@@ -64,23 +69,31 @@ impl Waiter {
     }
 }
 
-fn waiter_of(waiters: &mut Vec<Waiter>, stack: StackId) -> &mut Waiter {
-    let index = stack as usize;
-    if index >= waiters.len() {
-        waiters.resize_with(index + 1, Waiter::default);
-    }
-    &mut waiters[index]
-}
+/// What the hub knows of all stacks, by number.
+#[derive(Default)]
+pub(crate) struct Waiters(Vec<Waiter>);
 
-/// Makes ready who waited for a socket.
-fn tell(ready: &mut VecDeque<Ready>, waiters: &mut Vec<Waiter>, told: SocketWaiter) {
-    match told {
-        SocketWaiter::Stack(stack) => {
-            if waiter_of(waiters, stack).mark(Cause::Woken) {
-                ready.push_back(Ready::Wake(stack));
-            }
+impl Waiters {
+    fn of(&mut self, stack: StackId) -> &mut Waiter {
+        let index = stack as usize;
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, Waiter::default);
         }
-        SocketWaiter::Slot(slot) => ready.push_back(Ready::Call(slot)),
+        &mut self.0[index]
+    }
+
+    /// Makes ready who waited.
+    pub(crate) fn tell(&mut self, ready: &mut VecDeque<Ready>, told: SocketWaiter) {
+        match told {
+            SocketWaiter::Stack(stack) => {
+                if self.of(stack).mark(Cause::Woken) {
+                    ready.push_back(Ready::Wake(stack));
+                }
+            }
+            SocketWaiter::Slot(slot) => ready.push_back(Ready::Call(slot)),
+            SocketWaiter::Connection(index) => ready.push_back(Ready::Connection(index)),
+            SocketWaiter::Listener(server) => ready.push_back(Ready::Accept(server)),
+        }
     }
 }
 
@@ -89,6 +102,8 @@ fn tell(ready: &mut VecDeque<Ready>, waiters: &mut Vec<Waiter>, told: SocketWait
 enum Purpose {
     Stack(StackId),
     Slot(u32),
+    /// A look at the deadlines of connections.
+    Sweep,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +118,7 @@ pub struct Hub {
     /// The time of timers.
     clock: StoppableClock,
     ready: VecDeque<Ready>,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     timers: Timers<Due>,
     referenced_timers: usize,
     poller: Poller,
@@ -114,6 +129,8 @@ pub struct Hub {
     dns: Dns,
     /// Present since other hubs of the process may wake this one.
     membership: Option<Membership>,
+    http: Http,
+    sweep: Option<TimerKey>,
     /// Whether it has been noticed that one did, and not yet been answered.
     woken: bool,
 }
@@ -128,7 +145,7 @@ impl Hub {
         let poller = Poller::new()?;
         Ok(Self {
             ready: VecDeque::new(),
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             timers: Timers::new(clock.now()),
             referenced_timers: 0,
             dns: Dns::new(poller.waker()),
@@ -136,6 +153,8 @@ impl Hub {
             sockets: Sockets::new(),
             tls: TlsSockets::new(),
             membership: None,
+            http: Http::new(),
+            sweep: None,
             woken: false,
             clock,
         })
@@ -223,11 +242,11 @@ impl Hub {
 
     /// Why the stack was made ready last.
     pub fn cause(&self, stack: StackId) -> Cause {
-        self.waiters.get(stack as usize).map_or(Cause::Woken, |waiter| waiter.cause)
+        self.waiters.0.get(stack as usize).map_or(Cause::Woken, |waiter| waiter.cause)
     }
 
     fn waiter(&mut self, stack: StackId) -> &mut Waiter {
-        waiter_of(&mut self.waiters, stack)
+        self.waiters.of(stack)
     }
 
     // ---- time
@@ -286,7 +305,49 @@ impl Hub {
                     self.wake(stack, Cause::Deadline);
                 }
                 Purpose::Slot(slot) => self.ready.push_back(Ready::Call(slot)),
+                Purpose::Sweep => {
+                    self.sweep = None;
+                    self.http().sweep();
+                    self.plan_sweep();
+                }
             }
+        }
+    }
+
+    // ---- HTTP
+
+    /// The servers of HTTP, with what they work on.
+    pub fn http(&mut self) -> Serving<'_> {
+        let Self { clock, http, sockets, poller, ready, waiters, .. } = self;
+        let now = clock.now();
+        Serving { http, streams: Streams { sockets, poller, ready, waiters, now } }
+    }
+
+    /// Sees to an entry of the ready queue that concerns HTTP. `true`: something is to be taken by [`Serving::take`].
+    pub fn serve(&mut self, entry: Ready) -> bool {
+        match entry {
+            Ready::Connection(index) => self.http().serve(index),
+            Ready::Accept(server) => {
+                let failed = self.http().accept(server);
+                self.plan_sweep();
+                failed
+            }
+            Ready::Wake(_) | Ready::Start(_) | Ready::Call(_) => false,
+        }
+    }
+
+    /// Sees to it that deadlines of connections are looked at, as long as there are any.
+    pub fn plan_sweep(&mut self) {
+        let until = self.http().until_sweep();
+        match (until, self.sweep) {
+            (Some(until), None) => {
+                self.sweep = Some(self.insert(until, Due { purpose: Purpose::Sweep, referenced: false }));
+            }
+            (None, Some(key)) => {
+                self.cancel_timer(key);
+                self.sweep = None;
+            }
+            _ => {}
         }
     }
 
@@ -406,13 +467,13 @@ impl Hub {
 
     fn tell_all(&mut self, told: [Option<SocketWaiter>; 2]) {
         for waiter in told.into_iter().flatten() {
-            tell(&mut self.ready, &mut self.waiters, waiter);
+            self.waiters.tell(&mut self.ready, waiter);
         }
     }
 
-    /// Whether only the poll descriptor can make somebody ready: a parked socket or a lookup.
+    /// Whether only the poll descriptor can make somebody ready: a parked socket, a connection, or a lookup.
     pub fn awaits_events(&self) -> bool {
-        self.sockets.waiting() > 0 || self.dns.pending() > 0
+        self.sockets.waiting() > 0 || self.dns.pending() > 0 || self.http.has_connections()
     }
 
     /// How many lookups are under way.
@@ -431,7 +492,7 @@ impl Hub {
             Event::Woken => woken = true,
             Event::Io { token, readiness } => {
                 for waiter in sockets.on_event(token, readiness).into_iter().flatten() {
-                    tell(ready, waiters, waiter);
+                    waiters.tell(ready, waiter);
                 }
             }
         })?;
@@ -486,7 +547,7 @@ impl Hub {
     /// Ends a resolver. Lookups still under way are answered with `ECANCELLED`.
     pub fn remove_resolver(&mut self, id: ResolverId) {
         let Self { dns, waiters, ready, .. } = self;
-        dns.remove_resolver(id, |stack| queue(waiters, ready, stack));
+        dns.remove_resolver(id, |stack| waiters.tell(ready, SocketWaiter::Stack(stack)));
     }
 
     /// Answers what is known without asking anybody.
@@ -523,14 +584,7 @@ impl Hub {
 
     fn take_answers(&mut self) {
         let Self { dns, clock, waiters, ready, .. } = self;
-        dns.take_answers(clock, |stack| queue(waiters, ready, stack));
-    }
-}
-
-/// Makes a stack ready that has what it waited for.
-fn queue(waiters: &mut Vec<Waiter>, ready: &mut VecDeque<Ready>, stack: StackId) {
-    if waiter_of(waiters, stack).mark(Cause::Woken) {
-        ready.push_back(Ready::Wake(stack));
+        dns.take_answers(clock, |stack| waiters.tell(ready, SocketWaiter::Stack(stack)));
     }
 }
 

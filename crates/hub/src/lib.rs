@@ -8,6 +8,7 @@
 mod clock;
 mod dns;
 mod error;
+mod http;
 mod hub;
 mod net;
 mod poller;
@@ -22,6 +23,10 @@ pub use dns::{
     RecordKind, ResolverId, ResolverOptions, Transport, Wanted, reversed,
 };
 pub use error::ParkError;
+pub use http::{
+    BodyError, ConnectionKey, Framing, Head, HeadLimits, Http, OutgoingBody, Refusal, ResponseFraming,
+    ResponseHead, ServerId, ServerOptions, Serving, Taken, are_fields,
+};
 pub use hub::{Cause, Hub, Ready, WOKEN_SLOT};
 pub use net::{Address, Side, SocketFamily, SocketKey, SocketKind, Sockets, StackId, Waiter};
 pub use poller::{Event, Poller, Readiness, Waker};

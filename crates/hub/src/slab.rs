@@ -58,6 +58,17 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// How many slots there are, used or not: indices are below it.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// The key of what lies at `index` now.
+    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
+        let slot = self.slots.get(index as usize)?;
+        slot.value.is_some().then(|| Key::new(slot.generation, index))
+    }
+
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.len += 1;
         if let Some(slot) = self.slots.get_mut(self.free as usize) {

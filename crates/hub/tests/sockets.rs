@@ -22,7 +22,7 @@ struct Hub {
 fn stack(waiter: Option<Waiter>) -> Option<StackId> {
     waiter.map(|waiter| match waiter {
         Waiter::Stack(stack) => stack,
-        Waiter::Slot(slot) => panic!("slot {slot} was told"),
+        other => panic!("{other:?} was told"),
     })
 }
 

@@ -1,7 +1,7 @@
 //! What the binding keeps for one isolate.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use napi_sys::{napi_callback, napi_env, napi_handle_scope, napi_ref, napi_value}
 
 use crate::call::{Arguments, Returned, UNDEFINED, check, dispatch};
 use crate::error::Failure;
+use crate::http::HttpWords;
 use crate::park::Inspection;
 use crate::runner::{Runner, Runners};
 use crate::turn::Pace;
 use crate::uv::Uv;
-use crate::{dns, park, scheduling, shared, socket, tls};
+use crate::{dns, http, park, scheduling, shared, socket, tls};
 
 /// Everything native that belongs to one isolate. Leaked: parked stacks refer to it to the end.
 pub(crate) struct Core {
@@ -58,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) switches: Cell<u64>,
     /// What keeps the process alive beside timers and sockets: counted by `keepAlive`.
     pub(crate) kept_alive: Cell<i32>,
+    /// What is told of a request that is taken.
+    pub(crate) http_words: HttpWords,
     /// Where bytes are received before JavaScript copies them into a buffer of their size.
     pub(crate) scratch: RefCell<Box<[u8]>>,
 }
@@ -147,6 +150,7 @@ impl Core {
             runner_error: Cell::new(None),
             switches: Cell::new(0),
             kept_alive: Cell::new(0),
+            http_words: HttpWords::default(),
             scratch: RefCell::new(vec![0; SCRATCH_SIZE + ADDRESS_SIZE].into_boxed_slice()),
         })
     }
@@ -402,6 +406,23 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "watch"(4) => socket::watch,
     "unwatch"(2) => socket::unwatch,
     "pollDescriptors"(1) => socket::poll_descriptors,
+    "httpListen"(2) => http::listen,
+    "httpAccepting"(2) => http::accepting,
+    "httpStop"(1) => http::stop,
+    "httpPending"(1) => http::pending,
+    "httpClose"(1) => http::close,
+    "httpTake"(0) => http::take,
+    "httpRead"(3) => http::read,
+    "httpReadAll"(4) => http::read_all,
+    "httpBody"(2) => http::body,
+    "httpTrailers"(1) => http::trailers,
+    "httpRespond"(7) => http::respond,
+    "httpBegin"(6) => http::begin,
+    "httpWrite"(2) => http::write,
+    "httpEnd"(2) => http::end,
+    "httpFlush"(2) => http::flush,
+    "httpAbort"(1) => http::abort,
+    "httpDetach"(1) => http::detach,
     "tlsConfig"(6) => tls::config,
     "tlsRemoveConfig"(1) => tls::remove_config,
     "tlsKeyLog"(1) => tls::key_log,
@@ -441,7 +462,9 @@ pub(crate) fn install(env: napi_env, exports: napi_value) -> napi::Result<()> {
             let mut scratch = core.scratch.borrow_mut();
             (scratch.as_mut_ptr(), scratch.len())
         };
-        export_scratch(core, exports, buffer, length)
+        export_memory(core, exports, c"scratch", buffer, length)?;
+        let (words, length) = core.http_words.place();
+        export_memory(core, exports, c"httpWords", words, length)
     });
     installed.map_err(napi::Error::from)
 }
@@ -462,10 +485,11 @@ fn export(
     }
 }
 
-/// Exports the scratch memory as an `ArrayBuffer` named `scratch`.
-fn export_scratch(
+/// Exports memory of the `Core` as an `ArrayBuffer`.
+fn export_memory(
     core: &'static Core,
     exports: napi_value,
+    name: &CStr,
     start: *mut u8,
     length: usize,
 ) -> Result<(), Failure> {
@@ -481,6 +505,6 @@ fn export_scratch(
             ptr::null_mut(),
             &mut buffer,
         ))?;
-        check(napi_sys::napi_set_named_property(core.env, exports, c"scratch".as_ptr(), buffer))
+        check(napi_sys::napi_set_named_property(core.env, exports, name.as_ptr(), buffer))
     }
 }

@@ -98,8 +98,10 @@ pub(crate) fn yield_now(core: &'static Core, _: Arguments) -> Returned {
 
 /// What `rest` returns to a runner that has to end.
 pub(crate) const REST_ENDS: i32 = -1;
+/// What it returns when a request is to be taken by `httpTake`.
+pub(crate) const SERVES: i32 = -2;
 
-/// `rest()`: the runner has nothing to run. [`REST_ENDS`]; 0: start greenlets; n: call the timer of slot n − 1.
+/// `rest()`: the runner has nothing to run. [`REST_ENDS`]; [`SERVES`]; 0: start greenlets; n: call the timer of slot n − 1.
 pub(crate) fn rest(core: &'static Core, _: Arguments) -> Returned {
     if let Some(next) = core.next_for_resting() {
         return core.int_value(next);

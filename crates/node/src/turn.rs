@@ -14,7 +14,7 @@ use crate::call::check;
 use crate::core::{Core, SharedWord};
 use crate::error::Failure;
 use crate::runner::Runner;
-use crate::scheduling::REST_ENDS;
+use crate::scheduling::{REST_ENDS, SERVES};
 
 /// Greenlets started by one runner before it looks at the ready queue again, at the most.
 const MAX_BATCH: u32 = 256;
@@ -154,6 +154,22 @@ impl Core {
                         return Ok(runner);
                     }
                 }
+                Some(entry @ (Ready::Connection(_) | Ready::Accept(_))) => {
+                    if !self.hub().serve(entry) {
+                        continue;
+                    }
+                    return match self.idle_runner() {
+                        Ok(runner) => {
+                            self.handed_over.set(SERVES);
+                            self.stacks_missed.set(false);
+                            Ok(Some(runner))
+                        }
+                        Err(failure) => {
+                            self.hub().http().put_back();
+                            self.without_a_stack(failure)
+                        }
+                    };
+                }
                 Some(entry @ (Ready::Start(_) | Ready::Call(_))) => {
                     let runner = match self.idle_runner() {
                         Ok(runner) => runner,
@@ -165,7 +181,7 @@ impl Core {
                     match entry {
                         Ready::Call(slot) => self.handed_over.set(slot.cast_signed() + 1),
                         Ready::Start(count) => self.begin_batch(count),
-                        Ready::Wake(_) => {}
+                        Ready::Wake(_) | Ready::Connection(_) | Ready::Accept(_) => {}
                     }
                     self.stacks_missed.set(false);
                     return Ok(Some(runner));
@@ -235,17 +251,25 @@ impl Core {
             return None;
         }
         let mut hub = self.hub();
-        match hub.front()? {
-            Ready::Wake(_) => None,
-            Ready::Start(count) => {
-                hub.pop();
-                drop(hub);
-                self.begin_batch(count);
-                Some(0)
-            }
-            Ready::Call(slot) => {
-                hub.pop();
-                Some(slot.cast_signed() + 1)
+        loop {
+            match hub.front()? {
+                Ready::Wake(_) => return None,
+                Ready::Start(count) => {
+                    hub.pop();
+                    drop(hub);
+                    self.begin_batch(count);
+                    return Some(0);
+                }
+                Ready::Call(slot) => {
+                    hub.pop();
+                    return Some(slot.cast_signed() + 1);
+                }
+                entry @ (Ready::Connection(_) | Ready::Accept(_)) => {
+                    hub.pop();
+                    if hub.serve(entry) {
+                        return Some(SERVES);
+                    }
+                }
             }
         }
     }

@@ -37,6 +37,17 @@ pub enum Waiter {
     Stack(StackId),
     /// A slot to be called, once: what waits without a stack.
     Slot(u32),
+    /// A connection of a server of HTTP, to be seen to once.
+    Connection(u32),
+    /// A server of HTTP that accepts, to be seen to once.
+    Listener(u32),
+}
+
+impl Waiter {
+    /// Whether it is forgotten when it is told.
+    const fn is_told_once(self) -> bool {
+        !matches!(self, Self::Stack(_))
+    }
 }
 
 /// One half of a socket.
@@ -214,10 +225,10 @@ impl Direction {
         self.tell()
     }
 
-    /// Who is to be told now. A slot is forgotten by that, a stack is not.
+    /// Who is to be told now. Only a stack stays noted.
     fn tell(&mut self) -> Option<Noted> {
         let noted = self.noted.as_mut().filter(|noted| !noted.told)?;
-        if matches!(noted.waiter, Waiter::Slot(_)) {
+        if noted.waiter.is_told_once() {
             return self.noted.take();
         }
         noted.told = true;
@@ -431,6 +442,11 @@ impl Sockets {
         true
     }
 
+    /// Returns whether an event has told that a side is ready, and no operation has found otherwise since.
+    pub(crate) fn is_known_ready(&mut self, key: SocketKey, side: Side) -> bool {
+        self.slab.get_mut(key.0).is_some_and(|socket| socket.registered && socket.direction(side).ready)
+    }
+
     /// Returns whether a side is ready, where an event has told so before and none may tell it again.
     pub(crate) fn is_still_ready(&mut self, key: SocketKey, side: Side) -> bool {
         if side == Side::Read && self.slab.get_mut(key.0).is_some_and(|socket| !socket.unread.is_empty()) {
@@ -446,6 +462,13 @@ impl Sockets {
             socket.direction(side).ready = ready;
         }
         ready
+    }
+
+    /// Lets the next operation on a side ask the system, whatever events have told so far.
+    pub(crate) fn doubt(&mut self, key: SocketKey, side: Side) {
+        if let Some(socket) = self.slab.get_mut(key.0) {
+            socket.direction(side).ready = true;
+        }
     }
 
     /// Asks the system whether a socket can be read or written without blocking; an error or a hang-up counts as
@@ -480,9 +503,7 @@ impl Sockets {
         ];
         told.map(|noted| {
             let noted = noted?;
-            // Slots are forgotten when they are told.
-            let forgotten = matches!(noted.waiter, Waiter::Slot(_)) && noted.referenced;
-            self.waiting -= usize::from(forgotten);
+            self.waiting -= usize::from(noted.waiter.is_told_once() && noted.referenced);
             Some(noted.waiter)
         })
     }

@@ -1,10 +1,10 @@
 //! Connections, and sockets that listen for them: TCP, see tcp(7), and streams of unix(7).
 
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
-use rustix::net::{SendFlags, SocketFlags, acceptfrom_with, send};
+use rustix::net::{SendAncillaryBuffer, SendFlags, SocketFlags, acceptfrom_with, send, sendmsg};
 use socket2::{Domain, Socket as RawSocket, Type};
 
 use super::{Address, Side, SocketFamily, SocketKey, Sockets};
@@ -132,6 +132,18 @@ impl Sockets {
     pub fn try_send(&mut self, key: SocketKey, data: &[u8]) -> io::Result<usize> {
         let sent = |raw: &RawSocket| Ok(send(raw, data, SendFlags::NOSIGNAL)?);
         self.get_mut(key)?.transfer(Side::Write, data.len(), sent)
+    }
+
+    /// As [`try_send`](Self::try_send), for two pieces by one system call.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_both(&mut self, key: SocketKey, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let pieces = [IoSlice::new(first), IoSlice::new(second)];
+        let sent = |raw: &RawSocket| {
+            Ok(sendmsg(raw, &pieces, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
+        };
+        self.get_mut(key)?.transfer(Side::Write, first.len() + second.len(), sent)
     }
 
     /// Hands over up to `count` bytes of a file from `offset` on, without copying them, and returns how many bytes
