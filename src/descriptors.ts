@@ -3,7 +3,7 @@ import { native, Outcome, Sides } from './binding.js';
 import { describe } from './checks.js';
 import { Endpoint } from './connection.js';
 import { currentRunnable, requireGreenlet, type Runnable, type Wait, wake, yieldNow } from './hub.js';
-import { type CheckedLimits, countingDown, isImmediate, parkWithin } from './limits.js';
+import { type CheckedLimits, countingDown, isImmediate, parkWithin, withinLimits } from './limits.js';
 import { systemError } from './system-error.js';
 import { Watch } from './watch.js';
 
@@ -91,6 +91,11 @@ export function ask(questions: readonly Question[]): number {
  * are ready.
  */
 export function askUntilReady(call: string, questions: readonly Question[], limits: CheckedLimits): number {
+  return withinLimits(call, limits, () => askAgain(call, questions, { ...limits, signal: null }));
+}
+
+/** As {@link askUntilReady}, without a signal. */
+function askAgain(call: string, questions: readonly Question[], limits: CheckedLimits): number {
   const left = countingDown(limits);
   if (currentRunnable() !== null || !isImmediate(limits)) yieldNow(call);
   for (;;) {

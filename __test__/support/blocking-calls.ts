@@ -45,7 +45,17 @@ import {
   UnboundQueue,
 } from 'greenstack/queue';
 import { StreamServer } from 'greenstack/server';
-import { createConnection, type Socket, socketPair } from 'greenstack/socket';
+import { poll, POLLIN, select, Selector } from 'greenstack/select';
+import {
+  createConnection,
+  createServer,
+  Socket,
+  type SocketFile,
+  socketPair,
+  waitRead,
+  waitReadWrite,
+  waitWrite,
+} from 'greenstack/socket';
 import { ThreadPool } from 'greenstack/threadpool';
 import { connect, type TlsSocket, wrapSocket } from 'greenstack/tls';
 import { pki } from './certificates.js';
@@ -53,6 +63,7 @@ import { nameserver } from './dns-server.js';
 import { Gate, stubbornUntil } from './greenlets.js';
 import { hold, Latch } from './latch.js';
 import { listen, silent, unreachable } from './servers.js';
+import { freshName } from './transports.js';
 import { listenNode, trusting } from './tls.js';
 
 /** How a timeout shows: by a value that is returned, or by an error. A `Timeout` that was passed is thrown itself then. */
@@ -1142,6 +1153,32 @@ function onRequest(
   };
 }
 
+// Sockets that need more than a connection
+
+/** A pair of sockets; `end` gets the other one. */
+function onPair(
+  call: (socket: Socket, limits: Limits) => unknown,
+  result: unknown,
+  options: { prepare?: (socket: Socket) => void; end?: (peer: Socket) => void; datagrams?: boolean } = {},
+): () => Situation {
+  const { prepare = () => {}, end = (peer) => void peer.send('hello\n'), datagrams = false } = options;
+  return () => {
+    const [socket, peer] = socketPair({ type: datagrams ? 'datagram' : 'stream' });
+    const before = getHub().stats().sockets;
+    prepare(socket);
+    return {
+      call: (limits) => call(socket, limits),
+      end: () => end(peer),
+      result,
+      left: () => getHub().stats().sockets - before,
+      close() {
+        socket.close();
+        peer.close();
+      },
+    };
+  };
+}
+
 const http: BlockingCall[] = [
   {
     name: 'HttpRequest.text()',
@@ -1175,6 +1212,269 @@ const http: BlockingCall[] = [
   },
 ];
 
+/** A file of a socket whose peer does nothing before the end. */
+function onFile(
+  call: (file: SocketFile, limits: Limits) => unknown,
+  result: unknown,
+  end?: (peer: Socket) => void,
+): () => Situation {
+  let file: SocketFile;
+  return onPair((_socket, limits) => call(file, limits), result, {
+    prepare: (socket) => (file = socket.makeFile()),
+    ...(end && { end }),
+  });
+}
+
+/** As {@link onFile}, where nothing more can be sent. */
+function onFullFile(call: (file: SocketFile, limits: Limits) => unknown): () => Situation {
+  let file: SocketFile;
+  return onPair((_socket, limits) => call(file, limits), undefined, {
+    prepare(socket) {
+      file = socket.makeFile();
+      file.write('x');
+      fill(socket);
+    },
+    end: drain,
+  });
+}
+
+/** Takes all that was sent. */
+function drain(peer: Socket): void {
+  for (;;) {
+    try {
+      peer.recv(65_536, 0);
+    } catch {
+      return;
+    }
+  }
+}
+
+const sendLast = (peer: Socket): void => {
+  peer.send('hello\n');
+  peer.shutdown('w');
+};
+
+const descriptors: BlockingCall[] = [
+  {
+    name: 'createConnection() to several addresses',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation() {
+      const server = unreachable();
+      const address = { type: 'A', data: '127.0.0.1', ttl: 60 } as const;
+      const names = nameserver(({ type }) => (type === 'A' ? { records: [address, address] } : {}));
+      const resolver = new Resolver({ nameservers: [names.address], hosts: false });
+      // From now on it is known.
+      resolver.lookup('www.test');
+      const { port } = server.address;
+      return {
+        call: (limits) =>
+          createConnection(
+            { host: 'www.test', port },
+            { ...(limits as Options), resolver, attemptDelay: 10 },
+          ),
+        left: () => getHub().stats().sockets,
+        close() {
+          resolver.close();
+          names[Symbol.dispose]();
+          server[Symbol.dispose]();
+        },
+      };
+    },
+  },
+  {
+    name: 'createConnection() to a path whose queue is full',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation() {
+      const server = createServer({ path: freshName() }, { backlog: 0 });
+      const first = createConnection(server.localAddress);
+      const before = getHub().stats().sockets;
+      return {
+        call(limits) {
+          using socket = createConnection(server.localAddress, limits as Options);
+          return socket.family;
+        },
+        end: () => server.accept().close(),
+        result: 'unix',
+        left: () => getHub().stats().sockets - before,
+        close() {
+          first.close();
+          server.close();
+        },
+      };
+    },
+  },
+  {
+    name: 'Socket.connect()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation() {
+      const server = unreachable();
+      return {
+        call(limits) {
+          using socket = new Socket();
+          socket.connect(server.address, limits);
+        },
+        left: () => getHub().stats().sockets,
+        close: () => server[Symbol.dispose](),
+      };
+    },
+  },
+  {
+    name: 'Socket.accept()',
+    onTimeout: socketTimeout,
+    situation() {
+      const listener = createServer({ host: '127.0.0.1', port: 0 });
+      const address = listener.localAddress;
+      const clients: Socket[] = [];
+      return {
+        call(limits) {
+          using socket = listener.accept(limits);
+          return socket.type;
+        },
+        end: () => void clients.push(createConnection(address)),
+        result: 'stream',
+        close() {
+          for (const client of clients) client.close();
+          listener.close();
+        },
+      };
+    },
+  },
+  {
+    name: 'Socket.recvFrom()',
+    onTimeout: socketTimeout,
+    situation: onPair((socket, limits) => socket.recvFrom(100, limits).data.toString(), 'hello\n', {
+      datagrams: true,
+    }),
+  },
+  {
+    name: 'Socket.sendTo() to a path',
+    onTimeout: socketTimeout,
+    situation() {
+      const path = freshName();
+      const receiver = new Socket({ family: 'unix', type: 'datagram' });
+      receiver.bind({ path });
+      const sender = new Socket({ family: 'unix', type: 'datagram' });
+      try {
+        for (;;) sender.sendTo('x', { path }, 0);
+      } catch {
+        // There is no room.
+      }
+      return {
+        call: (limits) => sender.sendTo('x', { path }, limits),
+        end: () => drain(receiver),
+        result: 1,
+        close() {
+          sender.close();
+          receiver.close();
+        },
+      };
+    },
+  },
+  {
+    name: 'Socket.sendFile()',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation: onPair(
+      (socket, limits) => socket.sendFile(__filename, { ...(limits as Options), count: 10 }),
+      10,
+      { prepare: fill, end: drain },
+    ),
+  },
+  {
+    name: 'waitRead()',
+    onTimeout: socketTimeout,
+    situation: onPair((socket, limits) => waitRead(socket, limits), undefined),
+  },
+  {
+    name: 'waitRead() of a descriptor',
+    onTimeout: socketTimeout,
+    situation: onPair((socket, limits) => waitRead(socket.fd, limits), undefined),
+  },
+  {
+    name: 'waitWrite()',
+    onTimeout: socketTimeout,
+    situation: onPair((socket, limits) => waitWrite(socket, limits), undefined, {
+      prepare: fill,
+      end: drain,
+    }),
+  },
+  {
+    name: 'waitReadWrite()',
+    onTimeout: socketTimeout,
+    situation: onPair((socket, limits) => waitReadWrite(socket, limits), 'r', { prepare: fill }),
+  },
+  {
+    name: 'select()',
+    onTimeout: returns(0),
+    situation: onPair((socket, limits) => select([socket], [], [], limits).flat().length, 1),
+  },
+  {
+    name: 'Poller.poll()',
+    onTimeout: returns([]),
+    situation: onPair(
+      (socket, limits) => {
+        const poller = poll();
+        poller.register(socket.fd, POLLIN);
+        return poller.poll(limits).map(([, events]) => events);
+      },
+      [POLLIN],
+    ),
+  },
+  {
+    name: 'Selector.select()',
+    onTimeout: returns([]),
+    situation: onPair(
+      (socket, limits) => {
+        using selector = new Selector<string>();
+        selector.register(socket, 'r', 'data');
+        return selector.select(limits).map(([{ data }]) => data);
+      },
+      ['data'],
+    ),
+  },
+  {
+    name: 'SocketFile.readLine()',
+    onTimeout: socketTimeout,
+    situation: onFile((file, limits) => file.readLine(undefined, limits).toString(), 'hello\n'),
+  },
+  {
+    name: 'SocketFile.read()',
+    onTimeout: socketTimeout,
+    situation: onFile((file, limits) => file.read(6, limits).toString(), 'hello\n'),
+  },
+  {
+    name: 'SocketFile.readSome()',
+    onTimeout: socketTimeout,
+    situation: onFile((file, limits) => file.readSome(undefined, limits).toString(), 'hello\n'),
+  },
+  {
+    name: 'SocketFile.readExactly()',
+    onTimeout: socketTimeout,
+    situation: onFile((file, limits) => file.readExactly(6, limits).toString(), 'hello\n'),
+  },
+  {
+    name: 'SocketFile.readAll()',
+    onTimeout: socketTimeout,
+    situation: onFile((file, limits) => file.readAll(limits).toString(), 'hello\n', sendLast),
+  },
+  {
+    name: 'SocketFile.peek()',
+    onTimeout: socketTimeout,
+    situation: onFile((file, limits) => file.peek(6, limits).toString(), 'hello\n'),
+  },
+  {
+    name: 'SocketFile.flush()',
+    onTimeout: socketTimeout,
+    situation: onFullFile((file, limits) => file.flush(limits)),
+  },
+];
+
 // Servers: `stop` and `serveForever` end what they wait for when they are interrupted, so they have tests of their own.
 
 const servers: BlockingCall[] = [
@@ -1204,6 +1504,7 @@ export const blockingCalls: readonly BlockingCall[] = [
   ...threads,
   ...network,
   ...http,
+  ...descriptors,
   ...encrypted,
   ...servers,
 ];
