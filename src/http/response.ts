@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { HttpFlag } from '../binding.js';
 import { checkOptions, describe } from '../checks.js';
 import { type HeadersInit, HttpHeaders, checkValue } from './headers.js';
+import { ingredientsOf } from './light-response.js';
 
 /** A piece of a body; a string is sent as UTF-8. */
 export type Piece = string | ArrayBufferView | ArrayBuffer;
@@ -131,6 +132,8 @@ export interface Reply {
   /** What the handler says that it will be; −1: nothing. */
   length: number;
   trailers: (() => HeadersInit) | undefined;
+  /** Whether a media type may be guessed: not that of a `Response`, which would have told. */
+  guesses: boolean;
 }
 
 /** What a handler has returned, as it is sent. */
@@ -140,8 +143,10 @@ export function replyOf(result: unknown): Reply {
     return reply(status, headers, reason, body, _trailers);
   }
   if (result instanceof Response) {
+    const made = ingredientsOf(result);
+    if (made !== null) return reply(made.status, made.headers, made.statusText, made.body, undefined, false);
     const headers = new HttpHeaders(result.headers);
-    return reply(result.status, headers, result.statusText, result.body as HttpBody, undefined);
+    return reply(result.status, headers, result.statusText, result.body as HttpBody, undefined, false);
   }
   if (
     result === undefined ||
@@ -170,8 +175,9 @@ function reply(
   reason: string,
   body: HttpBody,
   trailers: (() => HeadersInit) | undefined,
+  guesses = true,
 ): Reply {
-  const own: Reply = { status, flags: 0, fields: '', reason, body, length: -1, trailers };
+  const own: Reply = { status, flags: 0, fields: '', reason, body, length: -1, trailers, guesses };
   if (reason !== '') own.flags |= HttpFlag.HasReason;
   if (headers === null) {
     own.flags |= mediaTypeOf(body);
@@ -187,7 +193,7 @@ function reply(
   }
   if (/(?:^|,)\s*close\s*(?:,|$)/i.test(headers.get('connection') ?? '')) own.flags |= HttpFlag.Close;
   if (headers.has('date')) own.flags |= HttpFlag.HasDate;
-  if (!headers.has('content-type')) own.flags |= mediaTypeOf(body);
+  if (guesses && !headers.has('content-type')) own.flags |= mediaTypeOf(body);
   own.fields = headers._lines();
   if (own.fields !== '') own.flags |= HttpFlag.HasFields;
   return own;

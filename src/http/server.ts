@@ -568,7 +568,7 @@ export class HttpServer {
   #begin(request: HttpRequest, reply: Reply, first: Piece | null): void {
     const { status, fields, length, reason } = reply;
     const isTyped = (reply.flags & HttpFlag.HasFields) !== 0 && /^content-type:/im.test(fields);
-    const flags = isTyped ? reply.flags : reply.flags | mediaTypeOf(first);
+    const flags = isTyped || !reply.guesses ? reply.flags : reply.flags | mediaTypeOf(first);
     request._answered = true;
     const begun = native.httpBegin(request._key, status, flags, fields, length, reason);
     if (begun < 0) request._fail(begun);
@@ -631,7 +631,16 @@ function failureOf({ status, message, headers }: HttpError): Reply {
   const fields = headers._lines();
   const flags =
     HttpFlag.Text | (fields === '' ? 0 : HttpFlag.HasFields) | (status === 408 ? HttpFlag.Close : 0);
-  return { status, flags, fields, reason: '', body: message, length: -1, trailers: undefined };
+  return {
+    status,
+    flags,
+    fields,
+    reason: '',
+    body: message,
+    length: -1,
+    trailers: undefined,
+    guesses: false,
+  };
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

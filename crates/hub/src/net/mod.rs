@@ -379,6 +379,11 @@ impl Sockets {
         self.slab.get_mut(key.0).is_some_and(|socket| socket.registered && socket.direction(side).ready)
     }
 
+    /// Whether an event has told the end of a side.
+    pub(crate) fn has_hung_up(&mut self, key: SocketKey, side: Side) -> bool {
+        self.slab.get_mut(key.0).is_some_and(|socket| socket.direction(side).hung_up)
+    }
+
     /// Lets the next operation on a side ask the system, whatever events have told so far.
     pub(crate) fn doubt(&mut self, key: SocketKey, side: Side) {
         if let Some(socket) = self.slab.get_mut(key.0) {
