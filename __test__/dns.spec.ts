@@ -1,6 +1,16 @@
+import { promises } from 'node:dns';
 import { getEventListeners } from 'node:events';
 import test from 'ava';
-import { BlockingSwitchOutError, GreenletExit, Timeout, idle, joinAll, sleep, spawn } from 'greenstack';
+import {
+  BlockingSwitchOutError,
+  GreenletExit,
+  Timeout,
+  idle,
+  joinAll,
+  sleep,
+  spawn,
+  waitFor,
+} from 'greenstack';
 import { Resolver, lookup } from 'greenstack/dns';
 import type { ExecutionContext } from 'ava';
 import { type Nameserver, type Record, type Script, nameserver, zone } from './support/dns-server.js';
@@ -125,6 +135,101 @@ dnsTest(
     t.deepEqual({ ...resolver.lookup('2001:db8::77') }, { address: '2001:db8::77', family: 6 });
     t.is(server.questions.length, 0);
   },
+);
+
+hubTest('lookup() takes the older forms of IPv4 addresses, as getaddrinfo does', (t) => {
+  using resolver = new Resolver({ nameservers: ['127.0.0.1:9'] });
+  for (const [text, expected] of [
+    ['127.1', '127.0.0.1'],
+    ['0x7f.1', '127.0.0.1'],
+    ['2130706433', '127.0.0.1'],
+    ['0177.0.0.1', '127.0.0.1'],
+    ['255.255.255.255', '255.255.255.255'],
+  ]) {
+    t.is(resolver.lookup(text!).address, expected);
+    t.is(waitFor(promises.lookup(text!)).address, expected);
+  }
+});
+
+hubTest('lookup() keeps the scope of an IPv6 address', (t) => {
+  t.deepEqual({ ...lookup('fe80::1%lo') }, { address: 'fe80::1%lo', family: 6 });
+});
+
+hubTest(
+  'lookup() finds localhost and names below it without asking, and asks nobody for .onion and .invalid',
+  (t) => {
+    using server = nameserver(() => ({ code: 'SERVFAIL' }));
+    using resolver = new Resolver({ nameservers: [server.address], hosts: false });
+    for (const name of ['localhost', 'LOCALHOST.', 'a.b.localhost']) {
+      t.is(resolver.lookup(name, { family: 4 }).address, '127.0.0.1');
+      t.is(resolver.lookup(name, { family: 6 }).address, '::1');
+    }
+    for (const name of ['a.onion', 'a.invalid', 'invalid.']) {
+      t.throws(() => resolver.lookup(name), { code: 'ENOTFOUND' });
+      t.throws(() => resolver.resolve4(name), { code: 'ENOTFOUND' });
+    }
+    t.is(server.questions.length, 0);
+  },
+);
+
+dnsTest('lookup() sorts addresses as getaddrinfo does, or as it is told', names, (t, resolver) => {
+  const families = (order?: 'sorted' | 'ipv4first' | 'ipv6first' | 'verbatim') =>
+    resolver.lookup('both.test', { all: true, ...(order && { order }) }).map(({ family }) => family);
+  t.deepEqual(families('ipv4first'), [4, 6]);
+  t.deepEqual(families('verbatim'), [4, 6]);
+  t.deepEqual(families('ipv6first'), [6, 4]);
+  t.deepEqual(families(), families('sorted'));
+  const many = resolver.lookup('many.test', { all: true, order: 'verbatim' });
+  t.deepEqual(
+    many.map(({ address }) => address),
+    ['192.0.2.10', '192.0.2.11', '192.0.2.12'],
+  );
+});
+
+dnsTest(
+  'the order of a resolver is that of its lookups',
+  names,
+  (t, resolver) => {
+    t.is(resolver.lookup('both.test').family, 6);
+    t.is(resolver.lookup('both.test', { family: 0 }).family, 6);
+    t.is(resolver.lookup('both.test', { order: 'ipv4first' }).family, 4);
+  },
+  { order: 'ipv6first' },
+);
+
+dnsTest(
+  'lookup() finds addresses of one family while the other fails',
+  ({ type }) => (type === 'A' ? { records: [a('192.0.2.1')] } : { code: 'SERVFAIL' }),
+  (t, resolver) => {
+    t.deepEqual(resolver.lookup('www.test', { all: true }), [{ address: '192.0.2.1', family: 4 }]);
+  },
+);
+
+dnsTest(
+  'lookup() goes on to the next domain if a server fails for one, but tells of the failure',
+  ({ name }) => {
+    if (name === 'www.good.test') return { records: [a('192.0.2.1')] };
+    return { code: name.endsWith('failing.test') ? 'SERVFAIL' : 'NXDOMAIN' };
+  },
+  (t, resolver, server) => {
+    t.is(resolver.lookup('www', { family: 4 }).address, '192.0.2.1');
+    t.throws(() => resolver.lookup('other', { family: 4 }), { code: 'ESERVFAIL' });
+    t.true(server.questions.some(({ name }) => name === 'other'));
+  },
+  { search: ['failing.test', 'good.test'], tries: 1 },
+);
+
+dnsTest(
+  'ndots says how many dots make a name be tried as it is first',
+  () => ({ code: 'NXDOMAIN' }),
+  (t, resolver, server) => {
+    for (const name of ['a.b', 'a.b.c', 'a.b.c.']) thrownBy(() => resolver.lookup(name, { family: 4 }));
+    t.deepEqual(
+      server.questions.map(({ name }) => name),
+      ['a.b.test', 'a.b', 'a.b.c', 'a.b.c.test', 'a.b.c'],
+    );
+  },
+  { search: ['test'], ndots: 2, cache: false },
 );
 
 dnsTest(

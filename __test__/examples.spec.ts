@@ -1,11 +1,14 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { type RequestListener, createServer as createHttpServer } from 'node:http';
-import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
+import { type AddressInfo, type Server, type Socket, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectByTls } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
+import { certificate } from './support/certificates.js';
 
 const ROOT = join(__dirname, '..');
 const SOURCES = join(ROOT, 'examples');
@@ -119,6 +122,136 @@ test('process-wide-timeout: ends whatever the main greenlet is doing', async (t)
   t.is(stdout, 'sleeping\nnot done after 1 ms\n');
 });
 
+// Servers
+
+test('echo-server: sends lines back until quit, to several clients at once', async (t) => {
+  const server = await serving(t, 'echo-server', ['127.0.0.1:0']);
+  const [first, second] = [server.connect(), server.connect()];
+  first.socket.write('one\ntwo');
+  second.socket.write('other\n');
+  t.is(await second.take('other\n'), 'other\n');
+  first.socket.write('\nquit\n');
+  t.is(await first.all(), 'one\ntwo\n');
+  second.socket.end();
+  t.is(await second.all(), '');
+  const { signal, stdout } = await server.stop();
+  t.is(signal, 'SIGTERM');
+  t.is(stdout.match(/is gone$/gm)?.length, 2);
+});
+
+test('echo-client and echo-server: understand one another', async (t) => {
+  const server = await serving(t, 'echo-server', ['127.0.0.1:0']);
+  const { code, stdout } = await example('echo-client', [server.address], 'one\nünïcödé\n');
+  t.is(code, 0);
+  t.is(stdout, 'one\nünïcödé\n');
+  await server.stop();
+});
+
+test('port-forwarder: forwards both ways, and finishes at a signal', async (t) => {
+  const target = await listen(
+    t,
+    createServer({ allowHalfOpen: true }, (peer) => peer.pipe(peer)),
+  );
+  const server = await serving(t, 'port-forwarder', ['127.0.0.1:0', target]);
+  const client = server.connect();
+  client.socket.write('before');
+  t.is(await client.take('before'), 'before');
+  const stopped = server.stop();
+  await server.printed(/finishing/);
+  client.socket.end(' after');
+  t.is(await client.all(), ' after');
+  t.is((await stopped).code, 0);
+});
+
+test('port-forwarder: a second signal ends it', async (t) => {
+  const target = await listen(
+    t,
+    createServer((peer) => peer.pipe(peer)),
+  );
+  const server = await serving(t, 'port-forwarder', ['127.0.0.1:0', target]);
+  const client = server.connect();
+  client.socket.write('x');
+  await client.take('x');
+  void server.stop();
+  await server.printed(/finishing/);
+  t.is((await server.stop()).code, 1);
+  client.socket.destroy();
+});
+
+test('udp-echo-server and udp-echo-client: datagrams and their lengths', async (t) => {
+  const server = await serving(t, 'udp-echo-server', ['127.0.0.1:0', '3']);
+  const { code, stdout } = await example('udp-echo-client', [server.address, 'how', 'are', 'you there']);
+  t.is(code, 0);
+  t.is(stdout, 'received 3 bytes\nreceived 3 bytes\nreceived 9 bytes\n');
+  const outcome = await server.ended;
+  t.is(outcome.code, 0);
+  t.regex(outcome.stdout, /^you there \(9 bytes\)$/m);
+});
+
+test('udp-echo-client: tells that nobody has answered', async (t) => {
+  const silent = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { code, stdout } = await example('udp-echo-client', [`127.0.0.1:${silent.address().port}`, 'hello']);
+  silent.close();
+  t.is(code, 0);
+  t.is(stdout, 'no answer\n');
+});
+
+test('chat-server: what one says all others hear', async (t) => {
+  const server = await serving(t, 'chat-server', ['127.0.0.1:0']);
+  const anna = server.connect();
+  t.is(await anna.take('your name?\n'), 'your name?\n');
+  anna.socket.write('Anna\n');
+  t.is(await anna.take('Anna has come; here are Anna\n'), 'Anna has come; here are Anna\n');
+  const twin = server.connect();
+  await twin.take('your name?\n');
+  twin.socket.write('Anna\n');
+  t.is(await twin.all(), 'not this one\n');
+  const ben = server.connect();
+  await ben.take('your name?\n');
+  ben.socket.write('Ben\n');
+  t.is(await ben.take('Ben has come; here are Anna, Ben\n'), 'Ben has come; here are Anna, Ben\n');
+  t.is(await anna.take('Ben has come; here are Anna, Ben\n'), 'Ben has come; here are Anna, Ben\n');
+  ben.socket.write('hello\n');
+  t.is(await anna.take('Ben: hello\n'), 'Ben: hello\n');
+  ben.socket.end();
+  t.is(await anna.take('Ben has left\n'), 'Ben has left\n');
+  anna.socket.destroy();
+  await server.stop();
+});
+
+test('unix-socket-server and unix-socket-client: HTTP at a path', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'greenstack-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'socket');
+  const server = await serving(t, 'unix-socket-server', [path]);
+  const { code, stdout } = await example('unix-socket-client', [path]);
+  t.is(code, 0);
+  t.true(stdout.endsWith('you have asked: GET / HTTP/1.1\n'));
+  await server.stop();
+  t.false(existsSync(path));
+});
+
+test('tls-proxy: forwards what is encrypted to a plain server', async (t) => {
+  const target = await listen(
+    t,
+    createServer({ allowHalfOpen: true }, (peer) => peer.pipe(peer)),
+  );
+  const folder = mkdtempSync(join(tmpdir(), 'greenstack-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  const identity = certificate({ names: 'DNS:a.test' });
+  writeFileSync(cert, identity.cert);
+  writeFileSync(key, identity.key);
+  const server = await serving(t, 'tls-proxy', ['127.0.0.1:0', target, cert, key]);
+  const port = Number(server.address.split(':')[1]);
+  const socket = connectByTls({ host: '127.0.0.1', port, ca: identity.cert, servername: 'a.test' });
+  const client = new Client(socket);
+  socket.end('hello');
+  t.is(await client.all(), 'hello');
+  await server.stop();
+});
+
 // thread-pool
 
 test('thread-pool: runs four jobs on three threads, in two rounds', async (t) => {
@@ -138,7 +271,7 @@ test('an example has at most 60 lines', (t) => {
   const long = examples.filter(
     (name) => readFileSync(join(SOURCES, name), 'utf8').split('\n').length - 1 > 60,
   );
-  t.is(examples.length, 5);
+  t.is(examples.length, 13);
   t.deepEqual(long, []);
 });
 
@@ -270,6 +403,64 @@ function node(file: string, args: string[], input = ''): Promise<Outcome> {
     });
     child.stdin!.end(input);
   });
+}
+
+/** An example that is a server and has told where it listens; it ends with the test. */
+async function serving(t: ExecutionContext, name: string, args: string[]) {
+  const child = spawn(process.execPath, [join(COMPILED, `${name}.mjs`), ...args], { cwd: ROOT });
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.pipe(process.stderr);
+  const ended = once(child, 'close').then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as NodeJS.Signals | null,
+    stdout,
+  }));
+  t.teardown(() => child.kill('SIGKILL'));
+  const printed = async (pattern: RegExp): Promise<RegExpExecArray> => {
+    for (;;) {
+      const match = pattern.exec(stdout);
+      if (match !== null) return match;
+      await once(child.stdout, 'data');
+    }
+  };
+  const [, address = ''] = await printed(/^listening at (.*)$/m);
+  return {
+    address,
+    ended,
+    printed,
+    connect: () => new Client(connect(Number(address.split(':')[1]), '127.0.0.1')),
+    stop: () => {
+      child.kill('SIGTERM');
+      return ended;
+    },
+  };
+}
+
+/** A client of an example; keeps what has come. */
+class Client {
+  #text = '';
+  #ended = false;
+
+  constructor(readonly socket: Socket) {
+    socket.setEncoding('utf8').on('data', (text: string) => (this.#text += text));
+    socket.on('end', () => (this.#ended = true));
+    socket.on('error', () => {});
+  }
+
+  /** Takes as many characters as `text` has, when they have come. */
+  async take(text: string): Promise<string> {
+    while (this.#text.length < text.length) await once(this.socket, 'data');
+    const taken = this.#text.slice(0, text.length);
+    this.#text = this.#text.slice(text.length);
+    return taken;
+  }
+
+  /** What comes up to the end. */
+  async all(): Promise<string> {
+    if (!this.#ended) await once(this.socket, 'end');
+    return this.#text;
+  }
 }
 
 // Peers

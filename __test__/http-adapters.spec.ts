@@ -15,6 +15,7 @@ import { getHub, sleep, spawn, waitFor } from 'greenstack';
 import { Event } from 'greenstack/event';
 import { Lock } from 'greenstack/lock';
 import {
+  type AccessLogEntry,
   fetch,
   type FetchResponse,
   HttpServer,
@@ -420,6 +421,21 @@ hubTest('stop() waits for responses, and kills listeners that take longer', (t) 
   t.deepEqual(cut.get(), []);
   waitFor(new Promise((resolve) => setImmediate(resolve)));
   t.true(closed);
+});
+
+hubTest('the access log has what listeners answer', (t) => {
+  const entries: AccessLogEntry[] = [];
+  const handler = nodeListener((request, response) => {
+    if (request.url === '/stream') response.write('one ');
+    else response.writeHead(201);
+    response.end('two');
+  });
+  using server = serving(handler, { log: (entry) => void entries.push(entry) });
+  exchange(server, get('/whole') + get('/stream', LAST));
+  t.is(entries.length, 2);
+  t.like(entries[0], { line: 'GET /whole HTTP/1.1', status: 201, bytes: 3 });
+  t.like(entries[1], { line: 'GET /stream HTTP/1.1', status: 200, bytes: 7 });
+  t.is(entries[0]?.remoteAddress.address, '127.0.0.1');
 });
 
 hubTest('what is not supported says so', (t) => {

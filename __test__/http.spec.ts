@@ -255,6 +255,32 @@ hubTest('a time limit of the handler’s own is an ETIMEDOUT', (t) => {
   t.is(code, 'ETIMEDOUT');
 });
 
+hubTest('what came before the time was up is read by the next call', (t) => {
+  for (const lines of ['Content-Length: 10\r\n', 'Transfer-Encoding: chunked\r\n']) {
+    const waiting = new Event();
+    using server = serving((request) => {
+      const first = request.path === '/lines' ? request.readLine() : '';
+      try {
+        request.text(10);
+      } catch (error) {
+        t.is((error as NodeJS.ErrnoException).code, 'ETIMEDOUT');
+      }
+      waiting.set();
+      return first + request.text();
+    });
+    for (const path of ['/', '/lines']) {
+      const isChunked = lines.startsWith('Transfer');
+      const body = (text: string): string => (isChunked ? `5\r\n${text}\r\n` : text);
+      waiting.clear();
+      using client = new RawClient(server);
+      client.send(`POST ${path} HTTP/1.1\r\nHost: a\r\n${lines}${LAST}\r\n${body('on\ne ')}`);
+      waiting.wait();
+      client.send(body('two!\n') + (isChunked ? '0\r\n\r\n' : ''));
+      t.is(client.receive().body, 'on\ne two!\n');
+    }
+  }
+});
+
 hubTest('a Timeout around a wait for the body is thrown itself', (t) => {
   using server = serving((request) => {
     const timeout = Timeout.startNew(10);
@@ -508,7 +534,7 @@ hubTest('a handler that fails is a 500 that tells only an id, which the log has 
   t.false(answer?.includes('secret'));
   t.true(String(reported[0]?.context).includes(`GET /1?a from 127.0.0.1`));
   t.true(String(reported[0]?.context).includes(id ?? 'none'));
-  t.is((reported[0]?.error as Error).message, 'secret');
+  t.is((reported[0]!.error as Error).message, 'secret');
 });
 
 hubTest('errorLog is told in place of the hub', (t) => {
@@ -549,7 +575,7 @@ for (const [title, result] of [
       using server = serving(() => result as unknown as string);
       t.is(exchange(server, get('/', LAST))[0]?.status, 500);
     });
-    t.true((reported[0]?.error as Error).message.startsWith('a handler must return a string, bytes'));
+    t.true((reported[0]!.error as Error).message.startsWith('a handler must return a string, bytes'));
   });
 }
 
@@ -574,7 +600,7 @@ hubTest('an iterable that fails later cuts the connection', (t) => {
     client.send(get('/'));
     t.true(client.rest().endsWith('3\r\none\r\n'), 'no last chunk');
   });
-  t.is((reported[0]?.error as Error).message, 'late');
+  t.is((reported[0]!.error as Error).message, 'late');
 });
 
 hubTest('an iterable is closed when the client goes', (t) => {

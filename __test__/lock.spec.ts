@@ -112,7 +112,7 @@ for (const [value, type] of [
 ] as const) {
   hubTest(`a semaphore of ${inspect(value)} permits is refused`, (t) => {
     for (const [name, Kind] of Object.entries({ Semaphore, BoundedSemaphore })) {
-      const message = new RegExp(`new ${name}\\(\\) expects`);
+      const message = new RegExp(`new ${name}\\(\\): value must be`);
       t.throws(() => new Kind(value as never), { instanceOf: type, message });
     }
   });
@@ -1394,7 +1394,7 @@ hubTest('a condition refuses wrong arguments', (t) => {
     [undefined, 'undefined'],
     [Symbol('s'), 'symbol Symbol(s)'],
   ]) {
-    const message = `Condition.notify() expects a number, got ${shown}`;
+    const message = `Condition.notify(): n must be a number, got ${shown}`;
     const notify = (): void => new Condition().notify(value);
     if (value !== undefined) t.throws(notify, { instanceOf: TypeError, message });
   }

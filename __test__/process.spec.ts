@@ -235,6 +235,12 @@ for (const [variable, value] of [
   ['GREENSTACK_STACK_SIZE', '-1'],
   ['GREENSTACK_STACK_SIZE', ''],
   ['GREENSTACK_SWITCH_INTERVAL', 'often'],
+  ['GREENSTACK_RESOLVER', 'bind'],
+  ['GREENSTACK_RESOLVER', ''],
+  ['GREENSTACK_RESOLVER_ORDER', 'random'],
+  ['GREENSTACK_RESOLVER_CACHE_SIZE', '-1'],
+  ['GREENSTACK_RESOLVER_TIMEOUT', '0'],
+  ['GREENSTACK_RESOLVER_TRIES', '1.5'],
 ] as const) {
   test(`${variable}='${value}' is refused with an error that names the variable`, async (t) => {
     const outcome = await runProgram('refused.js', { env: { [variable]: value } });
@@ -254,6 +260,27 @@ test('GREENSTACK_STACK_SIZE sets how deep greenlets may recurse', async (t) => {
   };
   const [small, large] = [await depth(512 * 1024), await depth(4 * 1024 * 1024)];
   t.true(large > 4 * small, `small: ${small}, large: ${large}`);
+});
+
+test('the variables GREENSTACK_RESOLVER… say what the default resolver is', async (t) => {
+  const settings = {
+    GREENSTACK_RESOLVER: 'hickory, system',
+    GREENSTACK_RESOLVER_NAMESERVERS: 'no address',
+    GREENSTACK_RESOLVER_ORDER: 'ipv4first',
+    GREENSTACK_RESOLVER_CACHE_SIZE: '10',
+    GREENSTACK_RESOLVER_TIMEOUT: '100',
+    GREENSTACK_RESOLVER_TRIES: '3',
+  };
+  const outcome = await runProgram('resolver.js', { env: settings });
+  t.is(endedWith(0, outcome), undefined);
+  const [read, address, kind] = outcome.stdout.split('\n');
+  t.deepEqual(JSON.parse(read!), [['hickory', 'system'], ['no address'], 'ipv4first', 10, 100, 3]);
+  t.is(address, '127.0.0.1');
+  t.is(kind, 'system');
+  const plain = await runProgram('resolver.js', { env: { GREENSTACK_RESOLVER: 'system' } });
+  t.is(plain.stdout.split('\n')[2], 'system');
+  const usual = await runProgram('resolver.js', {});
+  t.is(usual.stdout.split('\n')[2], 'hickory');
 });
 
 // Hostile flags; the stress part of the suite has more of them

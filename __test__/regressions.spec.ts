@@ -291,6 +291,11 @@ test.serial('a worker is terminated whichever greenlet runs', async (t) => {
   t.is(stdout, 'all ended\n');
 });
 
+test.serial('a worker is terminated while it looks at the stack of a greenlet', async (t) => {
+  const { stdout } = await runProgram('looking-worker-ends.js');
+  t.is(stdout, 'ended\n');
+});
+
 hubTest('reading the stack of a greenlet lets nobody else run', (t) => {
   const parked = spawn(() => sleep(1000));
   sleep(0);

@@ -29,7 +29,7 @@ import { FailedToSwitch, VirtualClock, assertSwitches } from 'greenstack/testing
 import { Gate, burn, parkForLong, parked, thrownBy } from './support/greenlets.js';
 import { hubTest, virtualTest } from './support/hub-test.js';
 import { runProgram } from './support/program.js';
-import { listen, silent } from './support/servers.js';
+import { echo, listen, silent } from './support/servers.js';
 
 const HOUR = 3_600_000;
 
@@ -741,8 +741,10 @@ for (const [name, call] of Object.entries({
 }
 
 hubTest('a call of a socket is a switch if it has parked', (t) => {
-  using server = listen((socket) => socket.write('hello'));
+  using server = listen(echo);
   using socket = createConnection(server.address);
+  // The server answers when this greenlet has parked.
+  socket.sendAll('hello');
   t.notThrows(() => assertSwitches(() => socket.recv(1)));
   t.throws(() => assertSwitches(() => socket.recv(1)), { instanceOf: FailedToSwitch });
 });

@@ -22,7 +22,7 @@ import { Cancelled } from 'greenstack/event';
 import { JobAborted, ThreadPool, WorkerLost, move } from 'greenstack/threadpool';
 import { burn, parkForLong, thrownBy } from './support/greenlets.js';
 import { hubTest } from './support/hub-test.js';
-import { Latch, hold, spin } from './support/latch.js';
+import { Latch, failDeaf, hold, spin } from './support/latch.js';
 import { runProgram } from './support/program.js';
 
 const JOBS = join(__dirname, 'support', 'jobs.js');
@@ -1026,6 +1026,15 @@ hubTest('kill() ends jobs and threads; who waits gets JobAborted', (t) => {
   t.is(pool.apply(square, [2]), 4);
 });
 
+hubTest('kill() waits for the end of a thread that loses the first request to end', (t) => {
+  using pool = new ThreadPool(1);
+  using latch = new Latch();
+  const result = pool.spawn(failDeaf, latch.flags);
+  latch.waitForBegun(1);
+  pool.kill();
+  t.throws(() => result.get(), { instanceOf: JobAborted });
+});
+
 hubTest('kill() lets those go on who wait for the pool', (t) => {
   using pool = new ThreadPool(1);
   using latch = new Latch();
@@ -1396,6 +1405,10 @@ test('process.exit() ends jobs that run', async (t) => {
     stdout: 'exiting\n',
     stderr: '',
   });
+});
+
+test('a thread that loses the first request to end does not keep the process alive', async (t) => {
+  t.like(await runProgram('thread-pool.js', { args: ['deaf'] }), { code: 0, stdout: '0\n', stderr: '' });
 });
 
 test('an error of the main greenlet that leaves the block of a pool ends the process', async (t) => {

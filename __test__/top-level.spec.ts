@@ -712,9 +712,17 @@ hubTest('getHub().join() refuses NaN', (t) => {
   t.throws(() => getHub().join(NaN), { instanceOf: TypeError });
 });
 
-hubTest('iwait() refuses a count that is not a number', (t) => {
+hubTest('iwait() refuses a count that is no whole number from 0', (t) => {
   const greenlet = parked();
-  t.throws(() => [...iwait([greenlet], { count: 'one' as never })], { instanceOf: TypeError });
+  t.throws(() => [...iwait([greenlet], { count: 'one' as never })], {
+    instanceOf: TypeError,
+    message: 'iwait(): count must be a number, got string one',
+  });
+  for (const count of [-1, 0.5, Infinity])
+    t.throws(() => [...iwait([greenlet], { count })], {
+      instanceOf: RangeError,
+      message: `iwait(): count must be a whole number from 0, got ${count}`,
+    });
   t.false(greenlet.hasLinks());
   greenlet.kill();
 });

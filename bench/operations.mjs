@@ -3,13 +3,14 @@
  *
  * @typedef {(contender: string, key: string) => number | undefined} Best the best figure of a contender, if it has one
  * @typedef {{ asks: string, met: (best: Best, key: string) => boolean | undefined }} Target
- * @typedef {'ns' | 'bytes' | 'MB' | '/s'} Unit
+ * @typedef {'ns' | 'bytes' | 'MB' | '/s' | 'MB/s' | '%'} Unit
  * @typedef {{ key: string, title: string, unit: Unit, targets?: Target[] }} Metric
- * @typedef {{ name: string, metrics: Metric[] }} Operation
+ * `server`: the program of the servers, which are loaded by one client; `only`: by these contenders.
+ * @typedef {{ name: string, server?: string, only?: string[], metrics: Metric[] }} Operation
  */
 
 /** @param {Unit} unit  @returns {boolean} whether a higher figure is the better one */
-export const higherIsBetter = (unit) => unit === '/s';
+export const higherIsBetter = (unit) => unit === '/s' || unit === 'MB/s' || unit === '%';
 
 /**
  * So many times faster than a peer.
@@ -46,6 +47,22 @@ function within(peer, factor) {
 }
 
 /**
+ * As many in a second as a peer, give or take the noise of a shared machine.
+ *
+ * @param {string} peer
+ * @returns {Target}
+ */
+function levelWith(peer) {
+  return {
+    asks: `≥ 0.9 × ${peer}`,
+    met(best, key) {
+      const [ours, theirs] = [best('greenstack', key), best(peer, key)];
+      return ours === undefined || theirs === undefined ? undefined : ours >= theirs * 0.9;
+    },
+  };
+}
+
+/**
  * @param {number} limit
  * @param {string} asks
  * @returns {Target}
@@ -76,6 +93,23 @@ function noGrowthFrom(base) {
   };
 }
 
+/**
+ * So many times as many in a second.
+ *
+ * @param {string} peer
+ * @param {number} factor
+ * @returns {Target}
+ */
+function moreThan(peer, factor) {
+  return {
+    asks: `${peer} × ${factor}`,
+    met(best, key) {
+      const [ours, theirs] = [best('greenstack', key), best(peer, key)];
+      return ours === undefined || theirs === undefined ? undefined : ours >= theirs * factor;
+    },
+  };
+}
+
 /** @returns {Target} */
 function someProgress() {
   return {
@@ -85,6 +119,22 @@ function someProgress() {
       return ours === undefined ? undefined : ours > 0;
     },
   };
+}
+
+/**
+ * @param {string} operation
+ * @param {number} connections
+ * @param {string} title
+ * @param {Target[]} targets - of the server's time
+ * @returns {Metric[]}
+ */
+function httpMetrics(operation, connections, title, targets) {
+  const key = `${operation}.${connections}`;
+  return [
+    { key: `${key}.cpu`, title: `${title}: time of the server each`, unit: 'ns', targets },
+    { key: `${key}.rate`, title: 'requests', unit: '/s' },
+    { key: `${key}.p99`, title: 'slowest hundredth takes', unit: 'ns' },
+  ];
 }
 
 /** @type {Operation[]} */
@@ -288,6 +338,30 @@ export const operations = [
     ],
   },
   {
+    name: 'dns-cached',
+    metrics: [
+      {
+        key: 'dns-cached.hosts',
+        title: 'lookup of a name of the hosts file',
+        unit: 'ns',
+        targets: [faster('node', 3)],
+      },
+      { key: 'dns-cached.kept', title: 'lookup of a name that was answered before', unit: 'ns' },
+    ],
+  },
+  {
+    name: 'dns-query',
+    metrics: [
+      { key: 'dns-query.one', title: 'names asked for, one after another', unit: '/s' },
+      {
+        key: 'dns-query.many',
+        title: 'names asked for, 100 at once',
+        unit: '/s',
+        targets: [levelWith('node')],
+      },
+    ],
+  },
+  {
     name: 'responsive',
     metrics: [
       ...['setImmediate', 'promise', 'echo', 'nodeEcho'].flatMap((probe) => {
@@ -308,6 +382,154 @@ export const operations = [
         ]);
       }),
       { key: 'responsive.yields', title: 'yields of the thousand meanwhile', unit: '/s' },
+    ],
+  },
+  {
+    name: 'echo',
+    server: 'net-server',
+    metrics: [1, 50, 500, 5000].flatMap((connections) => {
+      const title = `echo, ${connections === 1 ? '1 connection' : `${connections.toLocaleString('en-US')} connections`}`;
+      const targets = connections === 1 ? [] : [within('node', 0.75), within('go', 1)];
+      return /** @type {Metric[]} */ ([
+        { key: `echo.${connections}.cpu`, title: `${title}: time of the server each`, unit: 'ns', targets },
+        { key: `echo.${connections}.rate`, title: 'messages', unit: '/s' },
+        {
+          key: `echo.${connections}.p99`,
+          title: 'slowest hundredth takes',
+          unit: 'ns',
+          targets: connections === 1 ? [] : [within('go', 1)],
+        },
+        { key: `echo.${connections}.fewest`, title: 'fewest of a connection, of the average', unit: '%' },
+      ]);
+    }),
+  },
+  {
+    name: 'http-hello',
+    server: 'http-server',
+    metrics: [1, 50, 500].flatMap((connections) =>
+      httpMetrics(
+        'http-hello',
+        connections,
+        `HTTP hello, ${connections} connection${connections === 1 ? '' : 's'}`,
+        connections === 1
+          ? [within('node', 1)]
+          : [within('node', 0.55), within('go', 0.65), faster('gevent', 8)],
+      ),
+    ),
+  },
+  {
+    name: 'http-large',
+    server: 'http-server',
+    metrics: httpMetrics('http-large', 50, 'HTTP, 10 KB, 50 connections', [within('node', 0.7)]),
+  },
+  {
+    name: 'http-post-json',
+    server: 'http-server',
+    metrics: httpMetrics('http-post-json', 50, 'HTTP, 1 KB of JSON echoed, 50 connections', [
+      within('node', 0.5),
+    ]),
+  },
+  {
+    name: 'http-backend',
+    server: 'http-server',
+    metrics: httpMetrics('http-backend', 50, 'HTTP, after 5 ms, 50 connections', [within('node', 1)]),
+  },
+  {
+    name: 'http-idle',
+    server: 'http-server',
+    metrics: [
+      {
+        key: 'http-idle.bytes',
+        title: 'one of 10,000 idle connections',
+        unit: 'bytes',
+        targets: [atMost(2000, '≤ 2 KB')],
+      },
+    ],
+  },
+  {
+    name: 'connect',
+    server: 'net-server',
+    metrics: [
+      {
+        key: 'connect.rate',
+        title: 'connect, echo, close',
+        unit: '/s',
+        targets: [moreThan('node', 1.25)],
+      },
+      { key: 'connect.cpu', title: 'time of the server each', unit: 'ns', targets: [within('node', 0.8)] },
+    ],
+  },
+  {
+    name: 'bulk',
+    server: 'net-server',
+    metrics: [
+      { key: 'bulk.rate', title: 'sending 64 KiB at a time', unit: 'MB/s', targets: [moreThan('go', 0.95)] },
+      { key: 'bulk.cpu', title: 'time of the server each', unit: 'ns', targets: [within('go', 1.05)] },
+    ],
+  },
+  {
+    name: 'idle',
+    server: 'net-server',
+    metrics: [
+      {
+        key: 'idle.bytes',
+        title: 'one of 10,000 idle connections',
+        unit: 'bytes',
+        targets: [atMost(9600, '≤ 9.6 KB')],
+      },
+    ],
+  },
+  {
+    name: 'idle-without-greenlets',
+    server: 'net-server',
+    only: ['greenstack'],
+    metrics: [
+      {
+        key: 'idle-without-greenlets.bytes',
+        title: 'one of 10,000 awaiting data',
+        unit: 'bytes',
+        targets: [atMost(1024, '≤ 1 KB')],
+      },
+    ],
+  },
+  {
+    name: 'tls-handshake',
+    metrics: [
+      {
+        key: 'tls-handshake.full',
+        title: 'TLS handshake of a server, processor time',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+      {
+        key: 'tls-handshake.resumed',
+        title: 'the same, of a client that comes again',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+    ],
+  },
+  {
+    name: 'tls-echo',
+    metrics: [
+      {
+        key: 'tls-echo.message',
+        title: 'TLS echo of 64 bytes, processor time of the server',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+      {
+        key: 'tls-echo.receive',
+        title: '64 KiB received by TLS, processor time',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
+      {
+        key: 'tls-echo.send',
+        title: '64 KiB sent by TLS, processor time',
+        unit: 'ns',
+        targets: [within('node', 1)],
+      },
     ],
   },
 ];

@@ -9,8 +9,9 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { cpus, loadavg, release, totalmem } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { setUp } from './contenders.mjs';
@@ -35,11 +36,15 @@ const samples = new Map();
 const failures = [];
 
 introduce();
-const echo = await startEchoServer();
+const echo = await startServer('echo-server');
+const names = await startServer('dns-server');
+const identity = makeIdentity();
 try {
-  for (const operation of options.operations) measureAll(operation);
+  for (const operation of options.operations) await measureAll(operation);
 } finally {
   echo.stop();
+  names.stop();
+  rmSync(identity, { recursive: true });
 }
 conclude();
 
@@ -58,11 +63,17 @@ function introduce() {
  *
  * @param {Operation} operation
  */
-function measureAll({ name }) {
-  const taking = new Set(contenders.filter((contender) => contender.command(name)));
+async function measureAll({ name, server, only }) {
+  const program = server ?? name;
+  const taking = new Set(
+    contenders.filter((contender) => contender.command(program) && (only?.includes(contender.name) ?? true)),
+  );
   for (let round = 1; round <= options.rounds; round++) {
     process.stderr.write(`${name} ${round}/${options.rounds}\n`);
-    for (const contender of taking) if (!measure(contender, name)) taking.delete(contender);
+    for (const contender of taking) {
+      const succeeded = server ? await measureServer(contender, server, name) : measure(contender, name);
+      if (!succeeded) taking.delete(contender);
+    }
   }
 }
 
@@ -74,13 +85,70 @@ function measureAll({ name }) {
  * @returns {boolean} whether that went well
  */
 function measure(contender, operation) {
-  const [command, ...args] = /** @type {string[]} */ (contender.command(operation));
+  return take(contender, operation, /** @type {string[]} */ (contender.command(operation)), contender.env);
+}
+
+/**
+ * Starts a contender's server, loads it by the client that is the same for all, and keeps the figures.
+ *
+ * @param {Contender} contender
+ * @param {string} program - the server's
+ * @param {string} operation
+ * @returns {Promise<boolean>} whether that went well
+ */
+async function measureServer(contender, program, operation) {
+  const client = contenders.find(({ name }) => name === 'go');
+  const load = client?.command('load');
+  if (client === undefined || load === undefined) {
+    failures.push(`${operation} by ${contender.name}: without Go there is no client`);
+    return false;
+  }
+  const [command, ...args] = pinned(0, [.../** @type {string[]} */ (contender.command(program)), operation]);
+  const server = spawn(command, args, {
+    env: { ...process.env, ...contender.env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  try {
+    const [line] = await Promise.race([once(server.stdout, 'data'), once(server, 'exit')]);
+    const port = String(Number(line));
+    return take(contender, operation, pinned(1, [...load, operation, port, String(server.pid)]), client.env);
+  } finally {
+    server.stdin.end();
+    if (server.exitCode === null) await once(server, 'exit');
+  }
+}
+
+/**
+ * A command on a processor of its own, where there are several.
+ *
+ * @param {number} processor
+ * @param {string[]} command
+ */
+function pinned(processor, command) {
+  const canPin = cpus().length > 1 && spawnSync('taskset', ['--version']).status === 0;
+  return canPin ? ['taskset', '--cpu-list', String(processor), ...command] : command;
+}
+
+/**
+ * Runs a command that prints figures, and keeps them.
+ *
+ * @param {Contender} contender
+ * @param {string} operation
+ * @param {string[]} program
+ * @param {Record<string, string>} [env]
+ * @returns {boolean} whether that went well
+ */
+function take(contender, operation, [command, ...args], env) {
   const child = spawnSync(command, args, {
     env: {
       ...process.env,
-      ...contender.env,
+      ...env,
       BENCH_SCALE: options.quick ? '0.1' : '1',
       BENCH_ECHO_PORT: String(echo.port),
+      BENCH_DNS_PORT: String(names.port),
+      BENCH_TLS: identity,
+      BENCH_TLS_LOAD: fileURLToPath(new URL('compare/tls-load.mjs', import.meta.url)),
+      BENCH_NODE: process.execPath,
     },
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -105,6 +173,20 @@ function measure(contender, operation) {
  */
 function sampleId(contender, key) {
   return `${contender.name} ${contender.node ?? ''} ${key}`;
+}
+
+/**
+ * Makes a certificate for the TLS servers.
+ *
+ * @returns {string} the folder with `cert.pem` and `key.pem`
+ */
+function makeIdentity() {
+  const folder = mkdtempSync(join(tmpdir(), 'greenstack-bench-'));
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  const files = ['-subj', '/CN=bench', '-keyout', 'key.pem', '-out', 'cert.pem'];
+  const made = spawnSync('openssl', ['req', '-x509', ...key, ...files], { cwd: folder });
+  if (made.status !== 0) say('There is no openssl to make a certificate with: TLS will not be measured.');
+  return folder;
 }
 
 /** Prints the tables and the failures, and writes the JSON file. */
@@ -167,9 +249,14 @@ function rowsOf(operation, node) {
   });
 }
 
-/** @returns {Promise<{ port: number, stop(): void }>} */
-async function startEchoServer() {
-  const program = fileURLToPath(new URL('compare/echo-server.mjs', import.meta.url));
+/**
+ * Starts a program that prints its port and ends with its standard input.
+ *
+ * @param {string} name
+ * @returns {Promise<{ port: number, stop(): void }>}
+ */
+async function startServer(name) {
+  const program = fileURLToPath(new URL(`compare/${name}.mjs`, import.meta.url));
   const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(child.stdout, 'data');
   return { port: Number(line), stop: () => child.stdin.end() };

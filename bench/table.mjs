@@ -83,7 +83,7 @@ function cell(figure, unit) {
  * @returns {string}
  */
 function number(value, unit) {
-  if (unit === 'MB') return (value / 1e6).toFixed(1);
+  if (unit === 'MB' || unit === 'MB/s') return (value / 1e6).toFixed(1);
   const digits = Math.abs(value) < 100 ? 1 : 0;
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }

@@ -29,8 +29,15 @@ const node = nodeToUse();
 const platform = checkedPlatform();
 
 if (!existsSync(join(ROOT, 'node_modules', '.package-lock.json'))) {
-  // Not `npm ci`, which refuses a lock file that was made where the packages of other platforms were out of reach.
-  step('Installing the dependencies', 'npm', ['install', '--no-save', '--no-audit', '--no-fund']);
+  // Not `npm ci`, which refuses a lock file that was made where the packages of other platforms were out of reach. Warnings
+  // would be about packages of our tools that do not promise to run on Node 20, though what we use of them does.
+  step('Installing the dependencies', 'npm', [
+    'install',
+    '--no-save',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]);
 }
 if (!hasNativeModule()) {
   requireCargo();

@@ -13,7 +13,7 @@ export const enum Cause {
   Interrupted = 2,
 }
 
-/** Results of socket functions and `lookup` beside counts and negative `errno`. */
+/** Results of socket functions and `resolve` beside counts and negative `errno`. */
 export const enum Outcome {
   TimedOut = -100_001,
   Interrupted = -100_002,
@@ -39,6 +39,18 @@ export const enum Kind {
 export const enum Sides {
   Read = 1,
   Write = 2,
+}
+
+/** Options of `tlsConfig()`, as bits; `flag` in crates/node/src/tls.rs has the same list. */
+export const enum TlsFlag {
+  RejectUnauthorized = 1,
+  CheckName = 2,
+  Resumption = 4,
+  LogKeys = 8,
+  NotTls12 = 16,
+  NotTls13 = 32,
+  RequestCertificate = 64,
+  NameRoots = 128,
 }
 
 /** Where in the scratch memory an address is, and before it the bytes that were received. */
@@ -149,6 +161,47 @@ export type Counts = [
 ];
 
 type SocketKey = number;
+type TlsKey = number;
+type ConfigKey = number;
+
+/** What the ends of a session have agreed on; texts are empty where there is nothing. */
+export type TlsAgreed = [
+  protocol: string,
+  cipher: string,
+  standardCipher: string,
+  alpnProtocol: string,
+  serverName: string,
+  resumed: string,
+  objectionCode: string,
+  objection: string,
+];
+
+/**
+ * What to find out about a name: the number of a kind of record, in the order of `RecordKind` in crates/hub; or these together.
+ * crates/node has the same list.
+ */
+export const enum Query {
+  /** Addresses, plus a family (0: both) and an order. */
+  Addresses = 0x80,
+  Ipv4 = 0x10,
+  Ipv6 = 0x20,
+  Ipv4First = 1,
+  Ipv6First = 2,
+  Verbatim = 3,
+  /** All addresses rather than the first. */
+  All = 0x100,
+  /** With {@link Query.All}: before them, the name at the end of all aliases. */
+  Canonical = 0x200,
+}
+
+/**
+ * What was found: an address; all of them; of A and AAAA records, addresses and times to live by turns; of other records, the
+ * time to live and the fields of each. Or `'!CODE message'`.
+ */
+export type Resolved = string | string[] | RecordFields[];
+
+/** The time to live of a record, in seconds, and its fields. */
+export type RecordFields = [ttl: number, ...fields: Array<string | number>];
 
 interface Native {
   nativeVersion(): string;
@@ -216,6 +269,8 @@ interface Native {
   duplicate(descriptor: number): number;
   /** Forgets the socket; the descriptor is the caller's. */
   detach(key: SocketKey): number;
+  /** A new key for the socket; by the old one it is closed. */
+  rename(key: SocketKey): SocketKey;
   descriptor(key: SocketKey): number;
   /** Its {@link SocketFamily}, plus {@link Kind}. */
   kind(key: SocketKey): number;
@@ -226,6 +281,8 @@ interface Native {
   startConnect(key: SocketKey, host: string, port: number): number;
   finishConnect(key: SocketKey, timeout: number): number;
   accept(key: SocketKey, timeout: number): SocketKey;
+  /** Tries once; also in the hub. */
+  acceptNow(key: SocketKey): SocketKey;
   receive(key: SocketKey, limit: number, timeout: number): number;
   receiveInto(key: SocketKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
   /** The length of a datagram, also of what did not fit; its sender is in the scratch memory, as after `address`. */
@@ -251,6 +308,10 @@ interface Native {
   ): number;
   /** Fewer than `count` at the end of the file. */
   sendFile(key: SocketKey, descriptor: number, offset: number, count: number, timeout: number): number;
+  /** Puts bytes back: they are received before all others. */
+  unread(key: SocketKey, bytes: Uint8Array): number;
+  takeUnread(key: SocketKey): Buffer | number;
+  unreadLength(key: SocketKey): number;
   /** 1: reading, 2: writing, 3: both. */
   shutdown(key: SocketKey, how: 1 | 2 | 3): number;
   close(key: SocketKey): void;
@@ -263,6 +324,8 @@ interface Native {
   getRawOption(key: SocketKey, level: number, name: number, value: Uint8Array): number;
   setMembership(key: SocketKey, group: string, interfaceIndex: number, join: boolean): number;
   setMulticastInterface(key: SocketKey, address: string, interfaceIndex: number): number;
+  /** The number of a network interface; 0 if there is none of that name. */
+  interfaceIndex(name: string): number;
   /** Which of the {@link Sides} are ready. */
   waitReady(key: SocketKey, sides: number, timeout: number): number;
   /** Calls the slot once, when the side is ready or the socket is closed. */
@@ -318,17 +381,66 @@ interface Native {
   httpUnwatch(connection: number): boolean;
   /** What was received and not used; the socket is the caller's. */
   httpDetach(connection: number): Buffer | number;
+  /** The argument that cannot be used and why, if there is one. Of each identity: name, certificate, key. */
+  tlsConfig(
+    server: boolean,
+    identities: string[],
+    roots: string[],
+    alpnProtocols: string[],
+    ciphers: string[],
+    flags: number,
+  ): ConfigKey | [argument: string, problem: string];
+  tlsRemoveConfig(key: ConfigKey): void;
+  /** Lines that were noted since the last call. */
+  tlsKeyLog(key: ConfigKey): string;
+  /** An empty name is any server. By its old key, the socket is closed. */
+  tlsOpen(
+    socket: SocketKey,
+    config: ConfigKey,
+    name: string,
+  ): [key: TlsKey, socket: SocketKey] | [argument: string, problem: string];
+  /** Of sessions: as the same calls for sockets; after `EPROTO`, `tlsFailure` tells more. */
+  tlsHandshake(key: TlsKey, timeout: number): number;
+  tlsReceive(key: TlsKey, limit: number, timeout: number): number;
+  tlsReceiveInto(key: TlsKey, view: Uint8Array, offset: number, length: number, timeout: number): number;
+  tlsSend(
+    key: TlsKey,
+    view: Uint8Array,
+    offset: number,
+    length: number,
+    timeout: number,
+    all: boolean,
+  ): number;
+  tlsShutdown(key: TlsKey, timeout: number): number;
+  /** 0: the session is no more; 1: there is plaintext that was not received. */
+  tlsUnwrap(key: TlsKey, timeout: number): number;
+  /** Ends the session; the socket stays open. */
+  tlsClose(key: TlsKey): void;
+  tlsFailure(key: TlsKey): [code: string, message: string] | undefined;
+  tlsAgreed(key: TlsKey): TlsAgreed | undefined;
+  /** In DER. */
+  tlsPeerCertificates(key: TlsKey): Buffer[];
+  /**
+   * A nameserver is `udp ip:port`, `tcp ip:port` or `tls ip:port name`. The numbers: timeout, tries, ndots (negative: as the
+   * system), and of the cache the size, the longest and the shortest time. Times are in ms.
+   */
   addResolver(
     nameservers: string[],
-    timeout: number,
-    tries: number,
-    hosts: boolean,
     search: string[],
+    authorities: string[],
+    numbers: number[],
+    hosts: boolean,
+    rotate: boolean,
     searchGiven: boolean,
   ): number;
   removeResolver(id: number): void;
-  /** Addresses, `'CODE message'`, or an {@link Outcome}. */
-  lookup(resolver: number, host: string, family: 0 | 4 | 6, timeout: number): string[] | string | number;
+  /** What can be said of a name without asking anybody. `query` has bits of {@link Query}. */
+  known(resolver: number, name: string, query: number): Resolved | undefined;
+  resolve(resolver: number, name: string, query: number, timeout: number): Resolved | number;
+  /** The names of an IP address in the hosts file. */
+  namesOf(resolver: number, ip: string): string[] | undefined;
+  /** The name under which DNS has the names of an IP address. */
+  reversed(ip: string): string;
   /** Lets other hubs of the process wake this one. `list` tells hubs of this copy of the native module from others. */
   joinHubs(): [number: number, list: number];
   /** Wakes a hub from any thread. Until the hub has answered, more calls change nothing. */

@@ -15,6 +15,47 @@ export function checkMilliseconds(call: string, value: unknown): number {
   return value > 0 ? value : 0;
 }
 
+/**
+ * Throws unless `value` is a whole number from `least` to `most`.
+ *
+ * @param what - the call and the argument, as in "notify(): n"
+ */
+export function checkCount(
+  what: string,
+  value: unknown,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): number {
+  if (typeof value !== 'number' || Number.isNaN(value))
+    throw new TypeError(`${what} must be a number, got ${describe(value)}`);
+  if (!Number.isInteger(value) || value < least || value > most) {
+    const range = most === Number.MAX_SAFE_INTEGER ? `from ${least}` : `from ${least} to ${most}`;
+    throw new RangeError(`${what} must be a whole number ${range}, got ${value}`);
+  }
+  return value;
+}
+
+/** As {@link checkCount}, for how many there may be: at least one; left out, `null` or `Infinity`: any number. */
+export function checkMost(what: string, value: unknown): number {
+  if (value === undefined || value === null || value === Infinity) return Infinity;
+  if (typeof value === 'number' && value < 1)
+    throw new RangeError(`${what} must be a whole number from 1, got ${value}; leave it out for no limit`);
+  return checkCount(what, value, 1);
+}
+
+/** Throws unless `value` can be iterated. */
+export function checkIterable(call: string, value: unknown): void {
+  if (typeof (value as Iterable<unknown> | null | undefined)?.[Symbol.iterator] !== 'function')
+    throw new TypeError(`${call} expects an iterable, got ${describe(value)}`);
+}
+
+/** Throws unless `args` is an array, of arguments. */
+export function checkArray(call: string, args: unknown): unknown[] {
+  if (!Array.isArray(args))
+    throw new TypeError(`${call} expects an array of arguments, got ${describe(args)}`);
+  return args;
+}
+
 /** Whether `value` is a class of errors. */
 export function isErrorClass(value: unknown): value is new () => Error {
   return typeof value === 'function' && (value === Error || value.prototype instanceof Error);

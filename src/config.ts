@@ -1,6 +1,8 @@
 /** Settings. Each can also be given by an environment variable, which is read once, at load. */
 import { availableParallelism } from 'node:os';
 
+import { describe } from './checks.js';
+
 const KIB = 1024;
 /** What native code needs below V8's own limit; `NATIVE_RESERVE` in crates/v8-stacks. */
 const NATIVE_RESERVE = 64 * KIB;
@@ -52,6 +54,34 @@ function addresses(name: string, value: unknown): readonly string[] {
   return Object.freeze([...(value as string[])]);
 }
 
+/** Throws unless `value` is one of some words. */
+function oneOf<Word extends string>(...words: Word[]) {
+  return (name: string, value: unknown): Word => {
+    const word = words.find((known) => known === value);
+    if (word === undefined) {
+      throw new TypeError(`${name} must be one of ${words.join(', ')}, got ${describe(value)}`);
+    }
+    return word;
+  };
+}
+
+/** As {@link oneOf}, for a list of them. */
+function someOf<Word extends string>(...words: Word[]) {
+  const check = oneOf(...words);
+  return (name: string, value: unknown): readonly Word[] => {
+    if (!Array.isArray(value) || value.length === 0) {
+      throw new TypeError(`${name} must be an array of ${words.join(' or ')}, got ${describe(value)}`);
+    }
+    return Object.freeze(value.map((word) => check(name, word)));
+  };
+}
+
+/** Checks in which order addresses are returned. */
+export const checkOrder = oneOf('sorted', 'ipv4first', 'ipv6first', 'verbatim');
+
+/** Checks what resolves names. */
+export const checkResolverKind = oneOf('hickory', 'system');
+
 /** Checks a stack size in bytes. */
 export const checkStackSize = wholeWithin(MIN_STACK_SIZE, MAX_STACK_SIZE, 'bytes');
 
@@ -80,12 +110,30 @@ const settings = {
   spawningStackLimit: { variable: 'SPAWNING_STACK_LIMIT', value: 0, check: wholeWithin(0, 200, 'frames') },
   /** How long greenlets may take, in ms, to unwind after a signal has ended `run`. */
   shutdownTimeout: { variable: 'SHUTDOWN_TIMEOUT', value: 5000, check: numberWithin(0, 3_600_000, 'ms') },
+  /** What the default resolver is: the first of these that can be made. */
+  resolver: {
+    variable: 'RESOLVER',
+    value: ['hickory'] as ReadonlyArray<'hickory' | 'system'>,
+    check: someOf('hickory', 'system'),
+  },
   /** Nameservers of the default resolver; none means what the system is configured for. */
   resolverNameservers: { variable: 'RESOLVER_NAMESERVERS', value: [] as readonly string[], check: addresses },
   /** How long the default resolver waits for one answer, in ms. */
   resolverTimeout: { variable: 'RESOLVER_TIMEOUT', value: 5000, check: numberWithin(1, 3_600_000, 'ms') },
   /** How often the default resolver asks. */
   resolverTries: { variable: 'RESOLVER_TRIES', value: 2, check: wholeWithin(1, 100, 'tries') },
+  /** In which order the default resolver returns addresses. */
+  resolverOrder: {
+    variable: 'RESOLVER_ORDER',
+    value: 'sorted' as ReturnType<typeof checkOrder>,
+    check: checkOrder,
+  },
+  /** How many answers the default resolver keeps; 0: none. */
+  resolverCacheSize: {
+    variable: 'RESOLVER_CACHE_SIZE',
+    value: 4096,
+    check: wholeWithin(0, 10_000_000, 'entries'),
+  },
   /** The most worker threads of a thread pool that is not told. */
   threadpoolSize: {
     variable: 'THREADPOOL_SIZE',
@@ -98,7 +146,10 @@ const settings = {
     value: 5000,
     check: numberWithin(0, 3_600_000, 'ms'),
   },
-} satisfies Record<string, Setting<number> | Setting<boolean> | Setting<readonly string[]>>;
+} satisfies Record<
+  string,
+  Setting<number> | Setting<boolean> | Setting<ReturnType<typeof checkOrder>> | Setting<readonly string[]>
+>;
 
 /** All settings by name. */
 export type Config = {
@@ -108,6 +159,7 @@ export type Config = {
 function fromEnvironment(text: string, value: unknown): unknown {
   if (typeof value === 'number') return text.trim() === '' ? Number.NaN : Number(text);
   if (typeof value === 'boolean') return { true: true, '1': true, false: false, '0': false }[text] ?? text;
+  if (typeof value === 'string') return text.trim();
   return text
     .split(',')
     .map((item) => item.trim())

@@ -1,10 +1,19 @@
 /** Streams of bytes both ways: what plain and encrypted sockets have in common. */
 import { inspect } from 'node:util';
 
-import { native, Outcome, Shared, shared } from './binding.js';
-import { checkMilliseconds, checkOptions, describe } from './checks.js';
+import { Outcome } from './binding.js';
+import { type BytesLike, bytesSent, checkBytes, DEFAULT_SIZE, takeBytes, viewOf } from './bytes.js';
+import { checkMilliseconds, checkOptions } from './checks.js';
 import { ConcurrentObjectUseError } from './errors.js';
-import { afterNative, beforeNative, requireGreenlet, throwInterruption, type Wait } from './hub.js';
+import {
+  afterNative,
+  beforeNative,
+  currentRunnable,
+  ofThisThread,
+  requireGreenlet,
+  throwInterruption,
+  type Wait,
+} from './hub.js';
 import {
   type CheckedLimits,
   checkLimits,
@@ -14,10 +23,8 @@ import {
   withinLimits,
 } from './limits.js';
 import { show, type SocketAddress } from './socket-address.js';
+import { type FileEncoding, type FileOptions, SocketFile } from './socket/file.js';
 import { errnoOf, type ErrorAddress, type SystemError, systemError } from './system-error.js';
-
-/** Bytes that can be sent; a string is sent as UTF-8. */
-export type BytesLike = string | ArrayBufferLike | ArrayBufferView;
 
 /** Options of {@link Connection.recvInto}, limits included. */
 export interface RecvIntoOptions extends LimitOptions {
@@ -30,47 +37,18 @@ export interface RecvIntoOptions extends LimitOptions {
 /** The error of a socket whose time is up: `code` is `'ETIMEDOUT'`. Python: `socket.timeout`. */
 export interface SocketTimeout extends SystemError {
   code: 'ETIMEDOUT';
-  /** For `send`, `sendAll` and `sendFile`: the bytes that were sent before. */
+  /** For calls that send: the bytes that were sent before. */
   bytesSent?: number;
 }
 
-/** Bytes that one call receives at the most where it is not told. */
-export const DEFAULT_SIZE = 65_536;
-
-/** The bytes of a view, buffer or string. */
-export function viewOf(call: string, data: unknown): Uint8Array {
-  if (data instanceof Uint8Array) return data;
-  if (typeof data === 'string') return Buffer.from(data);
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data);
-  throw new TypeError(`${call} expects a string, Uint8Array, ArrayBuffer or view, got ${describe(data)}`);
-}
-
-/** Checks a number of bytes. */
-export function checkBytes(call: string, name: string, value: unknown, least: number, most: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value))
-    throw new TypeError(`${call}: ${name} must be a whole number of bytes, got ${describe(value)}`);
-  if (value < least || value > most)
-    throw new RangeError(`${call}: ${name} must be from ${least} to ${most}, got ${value}`);
-  return value;
-}
-
-/** Bytes sent by the native call that failed last. */
-export function bytesSent(): number {
-  return (shared[Shared.SentHigh] as number) * 2 ** 30 + (shared[Shared.SentLow] as number);
-}
-
-const scratch = Buffer.from(native.scratch);
-
-/** Takes bytes out of the scratch memory, which is everybody's: before anything else can run. */
-export function takeBytes(count: number): Buffer {
-  const received = Buffer.allocUnsafe(count);
-  scratch.copy(received, 0, 0, count);
-  return received;
+/** The system's error of a call that sends, with how far it got. Other errors are not this call's. */
+export function withBytesSent(error: unknown): unknown {
+  if (typeof (error as SystemError).errno === 'number') (error as SocketTimeout).bytesSent = bytesSent();
+  return error;
 }
 
 /** A greenlet that is parked on one side of a socket. Native code forgets it when the greenlet goes on. */
-class SocketWait implements Wait {
+export class SocketWait implements Wait {
   constructor(
     private readonly socket: Endpoint,
     private readonly action: string,
@@ -85,6 +63,8 @@ class SocketWait implements Wait {
 
 /** What can be parked on: has a timeout, and turns what native code returns into errors. */
 export abstract class Endpoint {
+  /** First of all, so that it is what cloning fails at. @internal */
+  readonly _thread = ofThisThread;
   #timeout: number | null = null;
   #reading: Wait | null = null;
   #writing: Wait | null = null;
@@ -105,6 +85,23 @@ export abstract class Endpoint {
   _limits(call: string, limits: Limits): CheckedLimits {
     if (limits === undefined && this.#timeout === null) return FOR_EVER;
     return checkLimits(call, limits ?? this.#timeout);
+  }
+
+  /** As {@link _limits}, for limits among other options. @internal */
+  _limitsAmong(call: string, options: LimitOptions): CheckedLimits {
+    const { timeout, block, signal } = options;
+    const isGiven = timeout !== undefined || block !== undefined || signal !== undefined;
+    return this._limits(call, isGiven ? options : undefined);
+  }
+
+  /** Native code's name for the socket; −1 if it is closed, or there is none to wait on. @internal */
+  get _key(): number {
+    return -1;
+  }
+
+  /** Whether there are bytes to be received that the system does not know of any more. @internal */
+  _hasInput(): boolean {
+    return false;
   }
 
   /** What a greenlet is parked on that reads. @internal */
@@ -129,22 +126,34 @@ export abstract class Endpoint {
    * @internal
    */
   _call(call: string, wait: Wait, limits: CheckedLimits, operation: (timeout: number) => number): number {
-    const result = withinLimits(call, limits, () => {
-      const greenlet = requireGreenlet(call);
+    const result = withinLimits(call, limits, () => this._native(call, wait, limits.timeout, operation));
+    if (result < 0) throw this._failure(result, call, limits);
+    return result;
+  }
+
+  /** Makes one native call that may park, and returns its code unless the greenlet was interrupted. @internal */
+  _native(call: string, wait: Wait, timeout: number, operation: (timeout: number) => number): number {
+    // What need not wait is possible in the hub, too.
+    if (timeout === 0 && currentRunnable() === null) {
       this._checkOpen(call);
-      const saved = beforeNative(call, wait);
-      let code: number;
-      try {
-        code = operation(limits.timeout);
-      } finally {
-        afterNative(greenlet, saved);
-      }
-      if (code === Outcome.Interrupted) throwInterruption(greenlet);
-      return code;
-    });
-    if (result >= 0) return result;
-    if (result === Outcome.TimedOut && limits.limit !== null) throw limits.limit.thrown();
-    throw this._error(result, call);
+      return operation(0);
+    }
+    const greenlet = requireGreenlet(call);
+    this._checkOpen(call);
+    const saved = beforeNative(call, wait);
+    let code: number;
+    try {
+      code = operation(timeout);
+    } finally {
+      afterNative(greenlet, saved);
+    }
+    if (code === Outcome.Interrupted) throwInterruption(greenlet);
+    return code;
+  }
+
+  /** What to throw for a negative code of a call that had limits. @internal */
+  _failure(code: number, call: string, { limit }: CheckedLimits): unknown {
+    return code === Outcome.TimedOut && limit !== null ? limit.thrown() : this._error(code, call);
   }
 
   /** The error for a negative code. @internal */
@@ -191,6 +200,9 @@ export abstract class Connection extends Endpoint {
   /** Sends a view; returns a count or a code, after which {@link bytesSent} tells how much was sent. @internal */
   abstract _send(view: Uint8Array, timeout: number, all: boolean): number;
 
+  /** Throws if it is no stream of bytes. @internal */
+  _checkStream(_call: string): void {}
+
   /**
    * Receives what has come, waiting for the first byte. Switches only if it must wait, or has received many times without.
    *
@@ -204,7 +216,7 @@ export abstract class Connection extends Endpoint {
   recv(size: number = DEFAULT_SIZE, limits?: Limits): Buffer {
     if (size !== DEFAULT_SIZE) checkBytes('recv()', 'size', size, 0, Number.MAX_SAFE_INTEGER);
     const checked = this._limits('recv()', limits);
-    if (checked !== FOR_EVER || size === 0) return this.#recvWithin(size, checked);
+    if (checked !== FOR_EVER || size === 0) return this._recvWithin(size, checked);
     // The path of most calls: no closure, one native call.
     const greenlet = requireGreenlet('recv()');
     this._checkOpen('recv()');
@@ -220,7 +232,8 @@ export abstract class Connection extends Endpoint {
     throw this._error(count, 'recv()');
   }
 
-  #recvWithin(size: number, limits: CheckedLimits): Buffer {
+  /** As {@link recv}, with limits that are checked. @internal */
+  _recvWithin(size: number, limits: CheckedLimits): Buffer {
     if (size === 0) return Buffer.alloc(0);
     return takeBytes(
       this._call('recv()', this._reading(), limits, (timeout) => this._receive(size, timeout)),
@@ -240,10 +253,13 @@ export abstract class Connection extends Endpoint {
     const { offset = 0, length = view.length - offset } = given;
     checkBytes(call, 'offset', offset, 0, view.length);
     checkBytes(call, 'length', length, 0, view.length - offset);
-    const hasLimits = given.timeout !== undefined || given.signal !== undefined || given.block !== undefined;
-    const limits = this._limits(call, hasLimits ? given : undefined);
-    if (length === 0) return 0;
-    return this._call(call, this._reading(), limits, (timeout) =>
+    const limits = this._limitsAmong(call, given);
+    return length === 0 ? 0 : this._recvIntoWithin(view, offset, length, limits);
+  }
+
+  /** As {@link recvInto}, with limits that are checked. @internal */
+  _recvIntoWithin(view: Uint8Array, offset: number, length: number, limits: CheckedLimits): number {
+    return this._call('recvInto()', this._reading(), limits, (timeout) =>
       this._receiveInto(view, offset, length, timeout),
     );
   }
@@ -265,7 +281,8 @@ export abstract class Connection extends Endpoint {
    * @param limits - how long for all of it, in ms, and what else may end the wait
    * @throws {SocketTimeout} `ETIMEDOUT`, if the time is up first; its `bytesSent` tells how much was sent
    * @throws {ConcurrentObjectUseError} if another greenlet is sending
-   * @throws {SystemError} `EPIPE`, `ECONNRESET`, …; `ECANCELED` if another greenlet closes the socket; `EBADF` if it is closed
+   * @throws {SystemError} `EPIPE`, `ECONNRESET`, …, with `bytesSent` too; `ECANCELED` if another greenlet closes the socket;
+   *   `EBADF` if it is closed
    */
   sendAll(data: BytesLike, limits?: Limits): void {
     this.#send('sendAll()', data, limits, true);
@@ -276,7 +293,7 @@ export abstract class Connection extends Endpoint {
     const checked = this._limits(call, limits);
     this._checkOpen(call);
     if (view.length === 0) return 0;
-    if (checked !== FOR_EVER) return this.#sendWithin(call, view, checked, all);
+    if (checked !== FOR_EVER) return this._sendWithin(call, view, checked, all);
     const greenlet = requireGreenlet(call);
     const saved = beforeNative(call, this._writing());
     let count: number;
@@ -287,16 +304,29 @@ export abstract class Connection extends Endpoint {
     }
     if (count >= 0) return count;
     if (count === Outcome.Interrupted) throwInterruption(greenlet);
-    throw this._error(count, call);
+    throw withBytesSent(this._error(count, call));
   }
 
-  #sendWithin(call: string, view: Uint8Array, limits: CheckedLimits, all: boolean): number {
-    try {
-      return this._call(call, this._writing(), limits, (timeout) => this._send(view, timeout, all));
-    } catch (error) {
-      if ((error as SystemError).code === 'ETIMEDOUT') (error as SocketTimeout).bytesSent = bytesSent();
-      throw error;
-    }
+  /** As {@link send} and {@link sendAll}, with limits that are checked. @internal */
+  _sendWithin(call: string, view: Uint8Array, limits: CheckedLimits, all: boolean): number {
+    const count = withinLimits(call, limits, () =>
+      this._native(call, this._writing(), limits.timeout, (timeout) => this._send(view, timeout, all)),
+    );
+    if (count < 0) throw withBytesSent(this._failure(count, call, limits));
+    return count;
+  }
+
+  /**
+   * Makes a file of the connection: with a buffer each way, and with lines. Never switches. gevent: `socket.makefile`.
+   *
+   * @throws {TypeError} for datagrams
+   */
+  makeFile(options: FileOptions & { encoding: FileEncoding }): SocketFile<string>;
+  makeFile(options?: FileOptions & { encoding?: undefined }): SocketFile;
+  makeFile(options?: FileOptions): SocketFile<string | Buffer>;
+  makeFile(options?: FileOptions): SocketFile<string | Buffer> {
+    this._checkStream('makeFile()');
+    return new SocketFile(this, options);
   }
 
   /** As {@link close}, for `using`. */

@@ -21,6 +21,7 @@ import {
   restoreContext,
   saveContext,
 } from './context.js';
+import type { Resolver } from './dns.js';
 import type { Greenlet, RawGreenlet } from './greenlet.js';
 import type { Limits } from './limits.js';
 import { printError } from './report.js';
@@ -800,6 +801,13 @@ export class Hub extends EventEmitter<HubEvents> {
       this.#threadpool = new module.ThreadPool();
     }
     return this.#threadpool;
+  }
+
+  /** What resolves names where no resolver is given: that of `getDefaultResolver()` of `greenstack/dns`. gevent: `Hub.resolver`. */
+  get resolver(): Resolver {
+    // Loaded when it is wanted, as it knows the hub.
+    const module = require('./dns.js') as typeof import('./dns.js');
+    return module.getDefaultResolver();
   }
 
   /**

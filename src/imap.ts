@@ -1,7 +1,7 @@
 /** Applying a function to many items, each in a greenlet of its own: what `map` and `imap` have in common, and `Imap`. */
 import { inspect } from 'node:util';
 
-import { checkOptions, describe } from './checks.js';
+import { checkIterable, checkMost, checkOptions } from './checks.js';
 import { Greenlet, type RawGreenlet, spawnRaw } from './greenlet.js';
 import { currentRunnable, getHub, type LinkEntry } from './hub.js';
 import { FOR_EVER } from './limits.js';
@@ -21,32 +21,6 @@ export type ItemsOf<Sources extends Array<Iterable<unknown>>> = {
 
 /** A function whose arguments were checked by the compiler, where it was passed. */
 export type AnyFunction = (...args: never[]) => unknown;
-
-/** Throws unless `value` can be iterated. */
-export function checkIterable(call: string, value: unknown): void {
-  if (typeof (value as Iterable<unknown> | null | undefined)?.[Symbol.iterator] !== 'function')
-    throw new TypeError(`${call} expects an iterable, got ${describe(value)}`);
-}
-
-/** Throws unless `args` is an array, of arguments. */
-export function checkArray(call: string, args: unknown): unknown[] {
-  if (!Array.isArray(args))
-    throw new TypeError(`${call} expects an array of arguments, got ${describe(args)}`);
-  return args;
-}
-
-/** Checks how many there may be; `Infinity`: any number. */
-export function checkMost(call: string, name: string, value: unknown): number {
-  if (value === undefined || value === null || value === Infinity) return Infinity;
-  if (typeof value !== 'number' || Number.isNaN(value))
-    throw new TypeError(`${call}: ${name} must be a number, got ${describe(value)}`);
-  if (!Number.isInteger(value) || value < 1) {
-    throw new RangeError(
-      `${call}: ${name} must be a whole number from 1, got ${value}; leave it out for no limit`,
-    );
-  }
-  return value;
-}
 
 /** Whoever asks for this is going to throw the greenlet's error, so that it need not be reported. */
 export function takeError(greenlet: Greenlet<unknown>): void {
@@ -112,7 +86,7 @@ export function splitArguments(
   for (const iterable of iterables) checkIterable(call, iterable);
   return {
     rows: zip(iterables as Array<Iterable<unknown>>),
-    maxSize: checkMost(call, 'maxSize', maxSize),
+    maxSize: checkMost(`${call}: maxSize`, maxSize),
   };
 }
 

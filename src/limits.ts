@@ -2,6 +2,7 @@
 import { checkMilliseconds, describe } from './checks.js';
 import { interrupt, park, requireGreenlet, shieldsOf, type Wait, withdraw } from './hub.js';
 import { Timeout } from './timeout.js';
+import { now } from './timers.js';
 
 /**
  * Limits of a wait. A number is a timeout in ms; `null` or nothing waits for ever; a {@link Timeout} gives its time, and
@@ -61,6 +62,13 @@ export function checkLimits(call: string, limits: Limits): CheckedLimits {
   if (timeout instanceof Timeout) return { timeout: block ? timeOf(timeout) : 0, limit: timeout, signal };
   const checked = checkTimeout(call, timeout);
   return { timeout: block ? checked : 0, limit: null, signal };
+}
+
+/** What is left of `limits` from now on, at each moment that it is asked: for calls that wait several times. */
+export function countingDown(limits: CheckedLimits): () => CheckedLimits {
+  if (limits.timeout <= 0) return () => limits;
+  const deadline = now() + limits.timeout;
+  return () => ({ ...limits, timeout: Math.max(0, deadline - now()) });
 }
 
 /** Whether the limits allow no waiting at all. */

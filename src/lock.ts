@@ -1,7 +1,7 @@
 /** Semaphores, locks and conditions. All serve those who wait in the order in which they came; nobody overtakes. */
 import { inspect } from 'node:util';
 
-import { checkFunction, describe } from './checks.js';
+import { checkCount, checkFunction, describe } from './checks.js';
 import { GreenstackError } from './errors.js';
 import {
   afterNative,
@@ -101,17 +101,6 @@ class Held implements Disposable {
   }
 }
 
-/** Checks how many permits there are to be, or how many greenlets to wake. */
-function checkCount(call: string, value: unknown): number {
-  if (typeof value !== 'number' || Number.isNaN(value)) {
-    throw new TypeError(`${call} expects a number, got ${describe(value)}`);
-  }
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new RangeError(`${call} expects a whole number from 0, got ${value}`);
-  }
-  return value;
-}
-
 const SEMAPHORE_ACQUIRE = 'Semaphore.acquire()';
 
 /** A greenlet that is handed a permit, unlike one that only waits until there is one. */
@@ -147,7 +136,7 @@ export class Semaphore extends Holdable {
    */
   constructor(value = 1) {
     super();
-    this.#counter = checkCount(`new ${new.target.name}()`, value);
+    this.#counter = checkCount(`new ${new.target.name}(): value`, value, 0);
   }
 
   /** How many permits are free. */
@@ -605,7 +594,7 @@ export class Condition {
    */
   notify(n = 1): void {
     const call = 'Condition.notify()';
-    checkCount(call, n);
+    checkCount('Condition.notify(): n', n, 0);
     this.#requireLock(call);
     for (let left = n; left > 0 && this.#waiting.occupied; left--) this.#waiting.shift()?.notify();
   }

@@ -1,4 +1,6 @@
 /** What is used of piscina, the library of worker threads: the only file that names it. */
+import type { Worker } from 'node:worker_threads';
+
 import type { JobMessage } from './threadpool-worker.js';
 
 /** By what piscina learns that a job is to end: an `AbortSignal`, as far as it is looked at. */
@@ -9,14 +11,15 @@ export interface Stoppable {
 
 /** A set of worker threads, and a queue in front of them. */
 export interface Piscina {
-  readonly threads: readonly unknown[];
+  readonly threads: readonly Worker[];
   run(
     message: JobMessage,
     options: { signal: Stoppable; transferList: object[] | undefined },
   ): Promise<unknown>;
   destroy(): Promise<void>;
   on(event: 'error', listener: (error: unknown) => void): this;
-  on(event: 'workerDestroy', listener: () => void): this;
+  /** A thread was told to end, or has ended. It is still one of `threads`. */
+  on(event: 'workerDestroy', listener: (thread: { readonly id: number }) => void): this;
 }
 
 interface PiscinaClass {

@@ -1,7 +1,15 @@
 /** Groups of greenlets: `Group` keeps track of them, `Pool` also limits how many there are at once. */
 import { inspect } from 'node:util';
 
-import { checkFlag, checkFunction, checkOptions, describe } from './checks.js';
+import {
+  checkArray,
+  checkFlag,
+  checkFunction,
+  checkIterable,
+  checkMost,
+  checkOptions,
+  describe,
+} from './checks.js';
 import { GreenletExit, InvalidSwitchError, named } from './errors.js';
 import { Full } from './exchange.js';
 import {
@@ -16,9 +24,6 @@ import {
 import { currentRunnable, type LinkEntry, requireGreenlet, runCallback } from './hub.js';
 import {
   type AnyFunction,
-  checkArray,
-  checkIterable,
-  checkMost,
   Imap,
   type ImapOptions,
   type ItemsOf,
@@ -40,7 +45,7 @@ import {
   withinLimits,
 } from './limits.js';
 import { Timeout } from './timeout.js';
-import { Linkable, Parked, WaitQueue } from './wait-queue.js';
+import { type Entry, Linkable, Parked, WaitQueue } from './wait-queue.js';
 import { joinAll } from './wait.js';
 
 export type { Imap, ImapOptions, ItemsOf } from './imap.js';
@@ -428,7 +433,7 @@ export class Group extends Linkable implements Iterable<Member> {
     checkFunction(call, fn);
     checkIterable(call, iterable);
     const { maxSize, ...limits } = checkOptions(call, options);
-    const most = checkMost(call, 'maxSize', maxSize);
+    const most = checkMost(`${call}: maxSize`, maxSize);
     requireGreenlet(call);
     return runWithin(call, limits, () => this.#map(fn, iterable, most)) as T[];
   }
@@ -478,7 +483,7 @@ export class Group extends Linkable implements Iterable<Member> {
     checkFunction(call, fn);
     checkIterable(call, iterable);
     checkCallback(call, callback);
-    checkMost(call, 'maxSize', checkOptions(call, options).maxSize);
+    checkMost(`${call}: maxSize`, checkOptions(call, options).maxSize);
     return spawn(() => this.mapCb(fn, iterable, callback, options));
   }
 
@@ -582,7 +587,7 @@ export class Pool extends Group {
   constructor(size?: number | null, options?: PoolOptions) {
     super();
     const call = `new ${new.target.name}()`;
-    this.#size = checkMost(call, 'size', size);
+    this.#size = checkMost(`${call}: size`, size);
     const { greenletClass } = checkOptions(call, options);
     if (greenletClass === undefined) return;
     if (
@@ -649,6 +654,11 @@ export class Pool extends Group {
       if (entry instanceof Entering) this.#taken++;
       entry?.notify();
     }
+  }
+
+  /** Notifies `entry`, once, when there is room, which it is not given. @internal */
+  _awaitRoom(entry: Entry): void {
+    this.#entering.push(entry);
   }
 
   /** `<Pool of 3, 7 free>`. */

@@ -1,7 +1,7 @@
 /** Queues: items go from those who put to those who get, in some order, whoever comes first waiting for the other. */
 import { inspect } from 'node:util';
 
-import { checkFlag, checkFunction, describe } from './checks.js';
+import { checkCount, checkFlag, checkFunction, checkMost, describe } from './checks.js';
 import { Empty, END, Exchange, Full, type Getter, type ItemWait, present, ShutDown } from './exchange.js';
 import { checkLimits, isImmediate, type Limits, refuseToWait } from './limits.js';
 import { Fifo, Heap, naturalOrder } from './queue-storage.js';
@@ -53,30 +53,17 @@ function optionsFrom<O extends SimpleQueueOptions<unknown>>(
 
 /** Checks how many items a queue may have. */
 function checkMaxSize(maxSize: unknown): number {
-  if (maxSize === undefined || maxSize === null || maxSize === Infinity) return Infinity;
-  if (typeof maxSize !== 'number' || Number.isNaN(maxSize))
-    throw new TypeError(`a queue's maxSize must be a number, got ${describe(maxSize)}`);
   if (maxSize === 0)
     throw new RangeError(
       "a queue's maxSize must be at least 1, got 0: leave it out to have no limit, or take a Channel to keep nothing",
     );
-  if (!Number.isInteger(maxSize) || maxSize < 0)
-    throw new RangeError(`a queue's maxSize must be a whole number from 1, got ${maxSize}`);
-  return maxSize;
+  return checkMost("a queue's maxSize", maxSize);
 }
 
 function checkItems(items: unknown): void {
   if (items === undefined || items === null) return;
   if (typeof (items as Iterable<unknown>)[Symbol.iterator] !== 'function')
     throw new TypeError(`a queue's items must be iterable, got ${describe(items)}`);
-}
-
-function checkUnfinishedTasks(count: unknown): void {
-  if (count === undefined || count === null) return;
-  if (typeof count !== 'number' || Number.isNaN(count))
-    throw new TypeError(`a queue's unfinishedTasks must be a number, got ${describe(count)}`);
-  if (!Number.isInteger(count) || count < 0)
-    throw new RangeError(`a queue's unfinishedTasks must be a whole number from 0, got ${count}`);
 }
 
 /**
@@ -375,7 +362,7 @@ export class Queue<T = unknown> extends SimpleQueue<T> {
   constructor(options: QueueOptions<T>);
   constructor(maxSizeOrOptions?: number | QueueOptions<T> | null, items?: Iterable<T> | null) {
     const options = optionsFrom(maxSizeOrOptions, items);
-    checkUnfinishedTasks(options.unfinishedTasks);
+    checkCount("a queue's unfinishedTasks", options.unfinishedTasks ?? 0, 0);
     super(options);
     this._unfinished = options.unfinishedTasks ?? this._unfinished;
   }

@@ -3,7 +3,7 @@ import { isMainThread } from 'node:worker_threads';
 
 import { checkStackSize, config } from './config.js';
 import { KeyboardInterrupt, LoopExit } from './errors.js';
-import { Greenlet, type RawGreenlet, type SpawnOptions } from './greenlet.js';
+import { Greenlet, type RawGreenlet, spawn, type SpawnOptions } from './greenlet.js';
 import {
   getHub,
   interrupt,
@@ -97,39 +97,82 @@ getHub().waitUntilIdle = (limits) => {
   return parkWithin('wait()', wait, checked, false);
 };
 
-/** Throws SIGINT and SIGTERM in main greenlets as long as there are some that want them. */
+/**
+ * What is done, in a greenlet each, when a signal ends the process: after the main greenlets have ended, and before all others
+ * are killed.
+ */
+export const farewells: Array<() => void> = [];
+
+/** Throws SIGINT and SIGTERM in main greenlets as long as there are some that want them, and ends the process in good order. */
 class SignalGuard {
-  readonly #guarded = new Set<Greenlet<unknown>>();
+  readonly #mains = new Set<Greenlet<unknown>>();
+  /** Who wants an orderly end without a main greenlet. */
+  readonly #others = new Set<object>();
   #received: NodeJS.Signals | null = null;
+  #isListening = false;
+  /** Ends the farewells early. */
+  #hurry: (() => void) | null = null;
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     // Whoever listens too has decided what the signal means.
     if (process.listenerCount(signal) > 1) return;
     this.#received = signal;
-    for (const main of this.#guarded) interrupt(main, new KeyboardInterrupt(signal));
+    for (const main of this.#mains) interrupt(main, new KeyboardInterrupt(signal));
+    if (this.#hurry !== null) this.#hurry();
+    else if (this.#mains.size === 0) void this.#end(signal);
   };
 
   guard(main: Greenlet<unknown>): void {
-    if (this.#guarded.size === 0) {
-      process.on('SIGINT', this.#onSignal);
-      process.on('SIGTERM', this.#onSignal);
-    }
-    this.#guarded.add(main);
+    this.#mains.add(main);
+    this.#listen();
+  }
+
+  guardWithoutMain(who: object): void {
+    this.#others.add(who);
+    this.#listen();
+  }
+
+  #listen(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
+    process.on('SIGINT', this.#onSignal);
+    process.on('SIGTERM', this.#onSignal);
+  }
+
+  #unlisten(): void {
+    if (!this.#isListening || this.#mains.size + this.#others.size > 0) return;
+    this.#isListening = false;
+    process.removeListener('SIGINT', this.#onSignal);
+    process.removeListener('SIGTERM', this.#onSignal);
   }
 
   /** A main greenlet has ended. If it was the last and there was a signal, so do the others and then the process. */
   async release(main: Greenlet<unknown>): Promise<void> {
-    this.#guarded.delete(main);
-    if (this.#guarded.size > 0) return;
-    const signal = this.#received;
-    if (signal !== null) await killTheRest();
-    process.removeListener('SIGINT', this.#onSignal);
-    process.removeListener('SIGTERM', this.#onSignal);
-    if (signal !== null) process.kill(process.pid, signal);
+    this.#mains.delete(main);
+    if (this.#mains.size > 0) return;
+    if (this.#received === null) this.#unlisten();
+    else await this.#end(this.#received);
+  }
+
+  releaseWithoutMain(who: object): void {
+    this.#others.delete(who);
+    if (this.#received === null) this.#unlisten();
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    if (farewells.length > 0) {
+      const hurried = new Promise<void>((resolve) => (this.#hurry = resolve));
+      await Promise.race([hurried, Promise.allSettled(farewells.map((farewell) => spawn(farewell)))]);
+    }
+    await killTheRest();
+    this.#others.clear();
+    this.#unlisten();
+    process.kill(process.pid, signal);
   }
 }
 
-const signalGuard = new SignalGuard();
+/** Who sees to it that SIGINT and SIGTERM end the process in good order. */
+export const signalGuard = new SignalGuard();
 
 /** Kills all greenlets and waits for them, but not longer than `config.shutdownTimeout`. */
 function killTheRest(): Promise<void> {

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 
 import { ADDRESS_OFFSET, native, SocketFamily } from './binding.js';
 import { describe } from './checks.js';
+import type { ErrorAddress } from './system-error.js';
 
 /**
  * Where to connect to, to listen on, or to send to: a port of this host, `{ host, port }`, `'host:port'`, `'[ipv6]:port'`,
@@ -55,7 +56,19 @@ function checkHost(call: string, host: unknown): string {
     throw new TypeError(
       `${call}: host must be a name or an IP address, got ${host === '' ? 'an empty string' : describe(host)}`,
     );
-  return host;
+  return host.includes('%') ? withScopeNumber(call, host) : host;
+}
+
+/** An IPv6 address whose scope is a number, as native code takes it, where users may name the network interface. */
+function withScopeNumber(call: string, host: string): string {
+  const [ip = '', scope = '', ...more] = host.split('%');
+  if (isIP(ip) !== 6 || scope === '' || more.length > 0)
+    throw new TypeError(`${call}: only an IPv6 address has a scope, got '${host}'`);
+  if (/^\d{1,9}$/.test(scope)) return host;
+  const index = native.interfaceIndex(scope);
+  if (index === 0)
+    throw new TypeError(`${call}: this host has no network interface '${scope}', as in '${host}'`);
+  return `${ip}%${index}`;
 }
 
 function parseText(call: string, text: string): ParsedAddress {
@@ -67,7 +80,8 @@ function parseText(call: string, text: string): ParsedAddress {
     );
   }
   const host = parts[1] ?? parts[2] ?? '';
-  return { host: host === '*' ? '' : host, port: checkPort(call, Number(parts[3])) };
+  const isAny = host === '' || host === '*';
+  return { host: isAny ? '' : checkHost(call, host), port: checkPort(call, Number(parts[3])) };
 }
 
 /** Takes an address of a user's apart. */
@@ -89,6 +103,11 @@ export function parseAddress(call: string, address: unknown): ParsedAddress {
 /** The family of a parsed address; 0 for a name. */
 export function familyOf({ host, port }: ParsedAddress): SocketFamily | 0 {
   return port === PATH ? SocketFamily.Unix : (isIP(host) as SocketFamily | 0);
+}
+
+/** A parsed address as errors have it. */
+export function whereOf({ host, port }: ParsedAddress): ErrorAddress {
+  return port === PATH ? { address: host } : { address: host, port };
 }
 
 const scratch = Buffer.from(native.scratch);

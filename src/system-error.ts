@@ -35,6 +35,6 @@ export function systemError(errno: number, syscall: string, where?: ErrorAddress
 }
 
 /** The negative number of an error that the system knows by `name`. */
-export function errnoOf(name: 'ECANCELED' | 'ETIMEDOUT' | 'EBADF'): number {
+export function errnoOf(name: keyof typeof constants.errno): number {
   return -constants.errno[name];
 }

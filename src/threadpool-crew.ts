@@ -1,6 +1,7 @@
 /** The jobs of a `ThreadPool` and the threads that carry them out. */
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import type { Worker } from 'node:worker_threads';
 
 import { GreenstackError, named } from './errors.js';
 import {
@@ -63,6 +64,25 @@ function errorOf(reason: unknown): unknown {
   return isUnsendable ? reason : new WorkerLost(reason);
 }
 
+/** How long a thread that was told to end is given before it is told again, in ms; each further time twice as long. */
+const PATIENCE = 100;
+
+/**
+ * Tells a thread to end until it has ended.
+ *
+ * From Node 22 on once may not be enough: a request that the thread takes note of while Node is being told about a rejected
+ * promise is dropped there. The thread goes on, waits for its next job, and keeps the process alive.
+ */
+function seeOut(thread: Worker, patience = PATIENCE): void {
+  setTimeout(() => {
+    const hasEnded = thread.threadId < 0;
+    if (hasEnded) return;
+    // Each call of `terminate` listens for the end: with a thread that is long in native code that is no leak.
+    void thread.setMaxListeners(0).terminate();
+    seeOut(thread, 2 * patience);
+  }, patience).unref();
+}
+
 /** The worker threads of a pool. They are made when there are jobs for them, and do not keep the process alive without. */
 class Threads {
   readonly #piscina: Piscina;
@@ -87,8 +107,12 @@ class Threads {
     this.#piscina.on('error', (error) => {
       this.#trouble = error;
     });
-    // Later: whose job it was may not be told yet, and the next job may need a new thread.
-    this.#piscina.on('workerDestroy', () => void setImmediate(() => this.#review()));
+    this.#piscina.on('workerDestroy', ({ id }) => {
+      const thread = this.#piscina.threads.find(({ threadId }) => threadId === id);
+      if (thread !== undefined) seeOut(thread);
+      // Later: whose job it was may not be told yet, and the next job may need a new thread.
+      setImmediate(() => this.#review());
+    });
   }
 
   get size(): number {

@@ -2,12 +2,20 @@
 import { inspect } from 'node:util';
 import type { ResourceLimits } from 'node:worker_threads';
 
-import { checkFlag, checkFunction, checkOptions, describe } from './checks.js';
+import {
+  checkArray,
+  checkFlag,
+  checkFunction,
+  checkIterable,
+  checkMost,
+  checkOptions,
+  describe,
+} from './checks.js';
 import { checkThreads, config } from './config.js';
 import { AsyncResult } from './event.js';
 import { spawnRaw } from './greenlet.js';
 import { requireGreenlet, requireHub, type Runnable, wake } from './hub.js';
-import { checkArray, checkIterable, checkMost, type ImapOptions, splitArguments } from './imap.js';
+import { type ImapOptions, splitArguments } from './imap.js';
 import {
   checkLimits,
   expired,
@@ -528,7 +536,7 @@ export class ThreadPool extends Linkable {
     return {
       call,
       task: checkTask(call, task),
-      maxSize: checkMost(call, 'maxSize', optionsOf(limits).maxSize),
+      maxSize: checkMost(`${call}: maxSize`, optionsOf(limits).maxSize),
       keep: checkKeep(call, limits),
     };
   }

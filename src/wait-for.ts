@@ -45,7 +45,8 @@ class PromiseWait<T> implements Wait {
   }
 }
 
-function isThenable<T>(value: unknown): value is PromiseLike<T> {
+/** Whether a value is a promise, or behaves like one. */
+export function isThenable<T>(value: unknown): value is PromiseLike<T> {
   const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function';
   return isObject && typeof (value as { then?: unknown }).then === 'function';
 }

@@ -1,7 +1,7 @@
 /** Waiting for several things at once: `wait`, `iwait`, `joinAll`, `killAll`. */
 import { types } from 'node:util';
 
-import { checkFlag, checkOptions } from './checks.js';
+import { checkCount, checkFlag, checkIterable, checkOptions } from './checks.js';
 import { checkGreenlet, checkKillError, Greenlet, type KillError, RawGreenlet } from './greenlet.js';
 import {
   awaitOutside,
@@ -121,12 +121,9 @@ function sourceOf(call: string, object: WaitableLike): Source {
   );
 }
 
-function checkCount(call: string, count: unknown, most: number): number {
-  if (count === undefined || count === null) return most;
-  if (typeof count !== 'number' || !Number.isInteger(count) || count < 0) {
-    throw new TypeError(`${call}: count must be a whole number from 0, got ${String(count)}`);
-  }
-  return Math.min(count, most);
+/** How many of `most` objects are waited for. */
+function checkWanted(call: string, count: number | null | undefined, most: number): number {
+  return Math.min(checkCount(`${call}: count`, count ?? most, 0), most);
 }
 
 /** How much of a timeout is left as time goes by. */
@@ -242,7 +239,7 @@ class Iwait<T extends WaitableLike> implements DisposableIterator<T> {
     const limits = checkLimits(call, { timeout: options.timeout, signal: options.signal });
     const unique = [...new Set(objects)];
     const sources = unique.map((object) => sourceOf(call, object));
-    this.#left = checkCount(call, options.count, sources.length);
+    this.#left = checkWanted(call, options.count, sources.length);
     this.#arrivals = new Arrivals(call, this.#left === 0 ? [] : sources);
     this.#remaining = new Remaining(limits);
   }
@@ -273,12 +270,6 @@ class Iwait<T extends WaitableLike> implements DisposableIterator<T> {
 
   [Symbol.dispose](): void {
     this.return();
-  }
-}
-
-function checkIterable(call: string, objects: unknown): void {
-  if (typeof objects !== 'object' || objects === null || !(Symbol.iterator in objects)) {
-    throw new TypeError(`${call} expects an iterable of objects to wait for, got ${typeof objects}`);
   }
 }
 
@@ -337,7 +328,7 @@ export function joinAll<G extends Greenlet<never> | Greenlet<unknown> | RawGreen
   }
   const limits = checkLimits('joinAll()', { timeout, signal });
   const unique = new Set<Runnable>(list);
-  const count = checkCount('joinAll()', wanted, unique.size);
+  const count = checkWanted('joinAll()', wanted, unique.size);
   const join = new JoinAll(count, raiseError);
   join.waitFor(unique, limits);
   return join.done as unknown as G[];

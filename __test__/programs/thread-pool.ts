@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { getHub, run } from 'greenstack';
 import { ThreadPool } from 'greenstack/threadpool';
-import { Latch, hold, spin } from '../support/latch.js';
+import { Latch, failDeaf, hold, spin } from '../support/latch.js';
 
 const pool = new ThreadPool(2, { idleTimeout: Infinity });
 const latch = new Latch();
@@ -36,6 +36,13 @@ const ways: Record<string, () => void> = {
     latch.waitForBegun(1);
     using _ending = pool;
     throw new Error('the end');
+  },
+  /** Its thread loses the first request to end. */
+  deaf() {
+    const result = pool.spawn(failDeaf, latch.flags);
+    latch.waitForBegun(1);
+    result.cancel();
+    console.log(pool.size);
   },
   /** With a preloaded file that fails in worker threads. */
   broken() {

@@ -1,6 +1,6 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
- * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, zlib, threads of libuv's pool,
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, TLS, names, zlib, threads of libuv's pool,
  * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
  * many greenlets parked meanwhile.
  *
@@ -25,7 +25,12 @@ import {
   Timeout,
   waitFor,
 } from 'greenstack';
-import { createConnection } from 'greenstack/socket';
+import { Resolver } from 'greenstack/dns';
+import { StreamServer } from 'greenstack/server';
+import { createConnection, type Socket, socketPair } from 'greenstack/socket';
+import { createSecureContext, wrapSocket } from 'greenstack/tls';
+import { pki } from '../support/certificates.js';
+import { nameserver } from '../support/dns-server.js';
 import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -33,6 +38,10 @@ const WORKERS = 40;
 const PARKED = 200;
 
 const storage = new AsyncLocalStorage<object>();
+const secure = {
+  client: createSecureContext({ ca: pki.root().cert }),
+  server: createSecureContext(pki.server()),
+};
 const wrong = new Map<string, number>();
 
 function expect(what: string, holds: boolean): void {
@@ -53,9 +62,45 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   response.end(JSON.stringify({ url: request.url, order, padding: 'x'.repeat(Math.random() * 2000) }));
 }
 
-type Task = (id: number, ports: { http: number; echo: number }) => void;
+/** Sends back what comes. Some handlers fail in the end. */
+function sendBack(socket: Socket): void {
+  const context = { young: litter() };
+  storage.run(context, () => {
+    for (let data = socket.recv(500); data.length > 0; data = socket.recv(500)) {
+      socket.sendAll(data);
+      litter();
+    }
+    expect('context in a handler', storage.getStore() === context);
+  });
+  if (Math.random() < 0.15) throw new HandlerFailed('on purpose');
+}
+
+/** What handlers of servers throw on purpose. */
+class HandlerFailed extends Error {}
+
+interface Ports {
+  http: number;
+  echo: number;
+  servers: StreamServer[];
+  resolver: Resolver;
+}
+
+type Task = (id: number, ports: Ports) => void;
 
 const tasks: Record<string, Task> = {
+  names(id, { resolver }) {
+    const limit = id % 3 === 0 ? 1 : null;
+    try {
+      const [first] = resolver.resolve4(`name${id % 50}.test`, limit);
+      const { address } = resolver.lookup(`name${id % 50}.test`, { family: 4, timeout: limit });
+      expect('names', first === `10.0.0.${id % 50}` && address === first);
+    } catch (error) {
+      expect(
+        `names: ${String(error)}`,
+        limit !== null && (error as NodeJS.ErrnoException).code === 'ETIMEOUT',
+      );
+    }
+  },
   fetch(id, ports) {
     const response = waitFor((signal) => fetch(`http://127.0.0.1:${ports.http}/${id}`, { signal }));
     const body = waitFor(response.json() as Promise<{ url: string; order: number[] }>);
@@ -72,6 +117,37 @@ const tasks: Record<string, Task> = {
     for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
     writer.join();
     expect('socket', text === message);
+  },
+  tls(id) {
+    const [left, right] = socketPair();
+    const other = spawn(() => {
+      using socket = wrapSocket(right, { secureContext: secure.server, isServer: true });
+      for (let chunk = socket.recv(900); chunk.length > 0; chunk = socket.recv(900)) socket.sendAll(chunk);
+    });
+    using socket = wrapSocket(left, { secureContext: secure.client, servername: 'a.test' });
+    const certificate = socket.peerCertificate;
+    const message = `message ${id} `.repeat(1 + (id % 500));
+    const writer = spawn(() => {
+      socket.sendAll(message);
+      socket.shutdown('w');
+    });
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    writer.join();
+    other.join();
+    expect('tls', text === message && other.successful && certificate?.checkHost('a.test') === 'a.test');
+  },
+  server(id, { servers }) {
+    const { port } = servers[id % servers.length] as StreamServer;
+    using socket = createConnection({ host: '127.0.0.1', port });
+    const message = `message ${id} `.repeat(1 + (id % 200));
+    socket.sendAll(message);
+    // Some clients leave before the answer.
+    if (id % 5 === 0) return;
+    socket.shutdown('w');
+    let text = '';
+    for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
+    expect('server', text === message);
   },
   zlib(id) {
     const text = `text ${id}`.repeat(100);
@@ -192,7 +268,7 @@ for (const [name, check] of Object.entries(checks)) tasks[name] = (id) => expect
 const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);
 let next = 0;
 
-function work(ports: { http: number; echo: number }): void {
+function work(ports: Ports): void {
   while (next < ROUNDS) {
     const id = next++;
     const context = { id, young: litter() };
@@ -213,10 +289,32 @@ function listen(server: Server): number {
 
 const onlyParked = (): void => storage.run({ parked: litter() }, () => sleep(3_600_000));
 
+/** What clients that leave early cause, and what fails on purpose, is not reported. */
+function ignoreExpected(): void {
+  const hub = getHub();
+  const report = hub.handleError.bind(hub);
+  hub.handleError = (context, error) => {
+    const { code } = error as NodeJS.ErrnoException;
+    if (!(error instanceof HandlerFailed) && code !== 'ECONNRESET' && code !== 'EPIPE')
+      report(context, error);
+  };
+}
+
 run(() => {
+  ignoreExpected();
   const http = createServer((request, response) => void spawn(answer, request, response));
   const echo = createTcpServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket));
-  const ports = { http: listen(http), echo: listen(echo) };
+  const names = nameserver(({ name }) => ({
+    records: [{ type: 'A', data: `10.0.0.${Number(name.slice(4, -5))}` }],
+    delay: Math.random() * 3,
+  }));
+  const resolver = new Resolver({ nameservers: [names.address], hosts: false, search: [] });
+  const servers = [{}, { awaitData: true }, { spawn: 3 }].map((options) => {
+    const server = new StreamServer('127.0.0.1:0', sendBack, options);
+    server.start();
+    return server;
+  });
+  const ports = { http: listen(http), echo: listen(echo), servers, resolver };
   const parked = Array.from({ length: PARKED }, () => spawn(onlyParked));
   const workers = Array.from({ length: WORKERS }, () => spawn(work, ports));
   joinAll(workers);
@@ -226,7 +324,13 @@ run(() => {
     'nobody lost',
     parked.every((greenlet: Greenlet<unknown>) => GreenletExit.is(greenlet.value)),
   );
+  for (const server of servers) {
+    server.stop();
+    while (server.activeCount > 0) sleep(1);
+  }
   closeAll();
+  resolver.close();
+  names[Symbol.dispose]();
   http.close();
   http.closeAllConnections();
   echo.close();

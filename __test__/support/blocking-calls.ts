@@ -11,6 +11,7 @@
  * - `forms`: which limits the call takes, if not all.
  * - `where`: `'greenlets'` if the call has to be made in a greenlet even when it need not wait.
  */
+import { TLSSocket } from 'node:tls';
 import {
   getHub,
   Greenlet,
@@ -28,8 +29,9 @@ import {
   Waiter,
   waitFor,
 } from 'greenstack';
-import { Resolver } from 'greenstack/dns';
+import { getAddrInfo, getFqdn, getHostByAddr, getHostByName, getNameInfo, Resolver } from 'greenstack/dns';
 import { AsyncResult, Event } from 'greenstack/event';
+import { type HttpRequest, HttpServer } from 'greenstack/http';
 import { BoundedSemaphore, Condition, Lock, RLock, Semaphore } from 'greenstack/lock';
 import { Group, Pool, PoolFull } from 'greenstack/pool';
 import {
@@ -42,12 +44,16 @@ import {
   SimpleQueue,
   UnboundQueue,
 } from 'greenstack/queue';
-import { createConnection, type Socket } from 'greenstack/socket';
+import { StreamServer } from 'greenstack/server';
+import { createConnection, type Socket, socketPair } from 'greenstack/socket';
 import { ThreadPool } from 'greenstack/threadpool';
+import { connect, type TlsSocket, wrapSocket } from 'greenstack/tls';
+import { pki } from './certificates.js';
 import { nameserver } from './dns-server.js';
 import { Gate, stubbornUntil } from './greenlets.js';
 import { hold, Latch } from './latch.js';
 import { listen, silent, unreachable } from './servers.js';
+import { listenNode, trusting } from './tls.js';
 
 /** How a timeout shows: by a value that is returned, or by an error. A `Timeout` that was passed is thrown itself then. */
 export type Shows = { readonly returns: unknown } | { readonly throws: (error: unknown) => boolean };
@@ -848,7 +854,7 @@ function onSocket(
 }
 
 /** Sends until nothing more fits into the buffers of the system, on either side. */
-function fill(socket: Socket): void {
+function fill(socket: Socket | TlsSocket): void {
   const bytes = Buffer.alloc(1 << 20);
   for (;;) {
     try {
@@ -860,6 +866,157 @@ function fill(socket: Socket): void {
 }
 
 const socketTimeout = throwsCode('ETIMEDOUT');
+
+/** A call that asks a name server which is silent. */
+function onResolver(
+  name: string,
+  call: (resolver: Resolver, limits: Limits) => unknown,
+  forms?: readonly Form[],
+): BlockingCall {
+  return {
+    name,
+    onTimeout: throwsCode('ETIMEOUT'),
+    ...(forms && { forms }),
+    where: 'greenlets',
+    situation() {
+      const names = nameserver(() => undefined);
+      const resolver = new Resolver({ nameservers: [names.address], hosts: false });
+      return {
+        call: (limits) => call(resolver, limits),
+        left: () => getHub().stats().lookups,
+        close() {
+          resolver.close();
+          names[Symbol.dispose]();
+        },
+      };
+    },
+  };
+}
+
+/** A call of an encrypted socket whose peer does nothing before the end. */
+function onTls(
+  call: (socket: TlsSocket, limits: Limits) => unknown,
+  result: unknown,
+  options: { prepare?: (socket: TlsSocket) => void; end?: (peer: TLSSocket) => void } = {},
+): () => Situation {
+  const { prepare = () => {}, end = (peer) => peer.write('hello') } = options;
+  return () => {
+    let peer: TLSSocket | undefined;
+    const server = listenNode(pki.server(), (socket) => (peer = socket.pause()));
+    const socket = connect(server.port, trusting());
+    while (peer === undefined) idle();
+    prepare(socket);
+    return {
+      call: (limits) => call(socket, limits),
+      end() {
+        peer!.resume();
+        end(peer!);
+      },
+      result,
+      close() {
+        socket.close();
+        server[Symbol.dispose]();
+      },
+    };
+  };
+}
+
+const encrypted: BlockingCall[] = [
+  {
+    name: 'connect() by TLS',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation() {
+      const server = listen(silent);
+      return {
+        call: (limits) => connect(server.address, { ...trusting(), ...(limits as Options) }),
+        left: () => getHub().stats().sockets,
+        close: () => server[Symbol.dispose](),
+      };
+    },
+  },
+  {
+    name: 'wrapSocket()',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation: () => ({
+      call(limits) {
+        const [end, silentEnd] = socketPair();
+        try {
+          return wrapSocket(end, { ...trusting(), ...(limits as Options) });
+        } finally {
+          silentEnd.close();
+        }
+      },
+      left: () => getHub().stats().sockets,
+      close() {},
+    }),
+  },
+  {
+    name: 'TlsSocket.handshake()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation() {
+      let peer: import('node:net').Socket | undefined;
+      const server = listen((socket) => {
+        silent(socket);
+        peer = socket;
+      });
+      const socket = wrapSocket(createConnection(server.address), { ...trusting(), handshake: false });
+      while (peer === undefined) idle();
+      return {
+        call: (limits) => socket.handshake(limits),
+        end: () => void new TLSSocket(peer!, { isServer: true, ...pki.server() }).on('error', () => {}),
+        result: undefined,
+        close() {
+          socket.close();
+          server[Symbol.dispose]();
+        },
+      };
+    },
+  },
+  {
+    name: 'TlsSocket.recv()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.recv(1024, limits).toString(), 'hello'),
+  },
+  {
+    name: 'TlsSocket.recvInto()',
+    onTimeout: socketTimeout,
+    forms: inOptions,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.recvInto(Buffer.alloc(1024), limits as Options), 5),
+  },
+  {
+    name: 'TlsSocket.send()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.send('x', limits), 1, { prepare: fill }),
+  },
+  {
+    name: 'TlsSocket.sendAll()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.sendAll('x', limits), undefined, { prepare: fill }),
+  },
+  {
+    name: 'TlsSocket.shutdown()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.shutdown('w', limits), undefined, { prepare: fill }),
+  },
+  {
+    name: 'TlsSocket.unwrap()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onTls((socket, limits) => socket.unwrap(limits)[Symbol.dispose](), undefined, {
+      end: (peer) => peer.end(),
+    }),
+  },
+];
 
 const network: BlockingCall[] = [
   {
@@ -895,24 +1052,39 @@ const network: BlockingCall[] = [
       };
     },
   },
-  {
-    name: 'Resolver.lookup()',
-    onTimeout: throwsCode('ETIMEOUT'),
-    forms: inOptions,
-    where: 'greenlets',
-    situation() {
-      const names = nameserver(() => undefined);
-      const resolver = new Resolver({ nameservers: [names.address], hosts: false });
-      return {
-        call: (limits) => resolver.lookup('www.test', limits as Options),
-        left: () => getHub().stats().lookups,
-        close() {
-          resolver.close();
-          names[Symbol.dispose]();
-        },
-      };
-    },
-  },
+  onResolver(
+    'Resolver.lookup()',
+    (resolver, limits) => resolver.lookup('www.test', limits as Options),
+    inOptions,
+  ),
+  onResolver('Resolver.resolve()', (resolver, limits) => resolver.resolve('www.test', 'MX', limits)),
+  onResolver('Resolver.resolve4()', (resolver, limits) => resolver.resolve4('www.test', limits)),
+  onResolver('Resolver.reverse()', (resolver, limits) => resolver.reverse('192.0.2.1', limits)),
+  onResolver(
+    'getAddrInfo()',
+    (resolver, limits) => getAddrInfo('www.test', 80, { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getNameInfo()',
+    (resolver, limits) => getNameInfo('192.0.2.1', 80, { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getHostByName()',
+    (resolver, limits) => getHostByName('www.test', { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getHostByAddr()',
+    (resolver, limits) => getHostByAddr('192.0.2.1', { ...(limits as Options), resolver }),
+    inOptions,
+  ),
+  onResolver(
+    'getFqdn()',
+    (resolver, limits) => getFqdn('192.0.2.1', { ...(limits as Options), resolver }),
+    inOptions,
+  ),
   {
     name: 'Socket.recv()',
     onTimeout: socketTimeout,
@@ -940,6 +1112,89 @@ const network: BlockingCall[] = [
   },
 ];
 
+/** A request whose body has not come. */
+function onRequest(
+  call: (request: HttpRequest, limits: Limits) => unknown,
+  result: unknown,
+): () => Situation {
+  return () => {
+    const over = new Event();
+    let taken: HttpRequest | undefined;
+    const server = new HttpServer('127.0.0.1:0', (request) => {
+      taken = request;
+      over.wait();
+      return 'done';
+    });
+    server.start();
+    const client = createConnection(server.address);
+    client.sendAll('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n');
+    while (taken === undefined) idle();
+    return {
+      call: (limits) => call(taken!, limits),
+      end: () => client.sendAll('"hello"'),
+      result,
+      close() {
+        over.set();
+        client.close();
+        server.stop();
+      },
+    };
+  };
+}
+
+const http: BlockingCall[] = [
+  {
+    name: 'HttpRequest.text()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.text(limits), '"hello"'),
+  },
+  {
+    name: 'HttpRequest.json()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.json(limits), 'hello'),
+  },
+  {
+    name: 'HttpRequest.bytes()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.bytes(limits).toString(), '"hello"'),
+  },
+  {
+    name: 'HttpRequest.read()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.read(1024, limits).toString(), '"hello"'),
+  },
+  {
+    name: 'HttpRequest.readLine()',
+    onTimeout: socketTimeout,
+    where: 'greenlets',
+    situation: onRequest((request, limits) => request.readLine(1024, limits), '"hello"'),
+  },
+];
+
+// Servers: `stop` and `serveForever` end what they wait for when they are interrupted, so they have tests of their own.
+
+const servers: BlockingCall[] = [
+  {
+    name: 'closed.join() of a server',
+    onTimeout: returns(false),
+    situation() {
+      const server = new StreamServer('127.0.0.1:0', () => {});
+      server.start();
+      return {
+        call: (limits) => server.closed.join(limits),
+        end: () => server.close(),
+        result: true,
+        left: () => waitingIn(server.closed),
+        close: () => server.stop(),
+      };
+    },
+  },
+];
+
 export const blockingCalls: readonly BlockingCall[] = [
   ...greenlets,
   ...hub,
@@ -948,4 +1203,7 @@ export const blockingCalls: readonly BlockingCall[] = [
   ...pools,
   ...threads,
   ...network,
+  ...http,
+  ...encrypted,
+  ...servers,
 ];

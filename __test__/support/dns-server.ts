@@ -1,25 +1,40 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type Socket, createServer } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { waitFor } from 'greenstack';
 
-/** Numbers of RFC 1035 section 3.2.2, and of RFC 3596 for AAAA. */
-const types = { A: 1, CNAME: 5, AAAA: 28 } as const;
+/** Numbers of RFC 1035 section 3.2.2 and of the documents that have added to it. */
+const types = {
+  A: 1,
+  NS: 2,
+  CNAME: 5,
+  SOA: 6,
+  PTR: 12,
+  MX: 15,
+  TXT: 16,
+  AAAA: 28,
+  SRV: 33,
+  NAPTR: 35,
+  CAA: 257,
+} as const;
 export type RecordType = keyof typeof types;
 
 /** Response codes of RFC 1035 section 4.1.1. */
-const codes = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, REFUSED: 5 } as const;
+const codes = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const;
 
 export interface Question {
   name: string;
   type: RecordType | undefined;
   transport: 'udp' | 'tcp';
+  /** Whether it was asked with an OPT record (RFC 6891). */
+  edns: boolean;
 }
 
 export interface Record {
   type: RecordType;
-  /** An address, or for CNAME a name. */
-  data: string;
+  /** An address, a name; or the fields in the order of the wire: numbers of 16 bits (SOA: 32; CAA flags: 8), names and texts. */
+  data: string | Array<string | number>;
   /** Default: the name that was asked for. */
   name?: string;
   /** In seconds; default 0, so that nothing is cached. */
@@ -29,70 +44,111 @@ export interface Record {
 export interface Answer {
   code?: keyof typeof codes;
   records?: Record[];
+  /** The authority section: where negative answers have the SOA record that tells how long they hold. */
+  authority?: Record[];
   /** Sets the TC bit, which sends the resolver to TCP. */
   truncated?: boolean;
   /** In milliseconds. */
   delay?: number;
+  /** What to send instead of the proper response: any packets, none, or nonsense. */
+  packets?: (response: Buffer, query: Buffer) => Buffer[];
+  /** Closes the TCP connection after this many bytes of the response. */
+  closeAfter?: number;
 }
 
 /** What to answer; `undefined` is no answer at all. */
 export type Script = (question: Question) => Answer | undefined;
 
 export interface Nameserver extends Disposable {
-  /** `ip:port`. */
+  /** `ip:port`, of TLS `tls://ip:port`. */
   readonly address: string;
+  readonly port: number;
   /** Every question so far, in order. */
   readonly questions: Question[];
+  /** How many TCP connections there were. */
+  readonly connections: number;
+  /** Ends all TCP connections. */
+  disconnect(): void;
 }
 
-/** Starts a nameserver on 127.0.0.1, UDP and TCP on one port, that answers as `script` says. Switches. */
-export function nameserver(script: Script): Nameserver {
+export interface NameserverOptions {
+  /** Default: 127.0.0.1. */
+  host?: string;
+  /** Speaks TLS only. */
+  tls?: { key: string; cert: string };
+}
+
+/** Starts a nameserver, UDP and TCP on one port, that answers as `script` says. Switches. */
+export function nameserver(script: Script, options: NameserverOptions = {}): Nameserver {
+  const { host = '127.0.0.1', tls } = options;
   const questions: Question[] = [];
   const timers = new Set<NodeJS.Timeout>();
-  const connections = new Set<Socket>();
+  const open = new Set<Socket>();
+  let connections = 0;
 
-  function answer(query: Buffer, transport: 'udp' | 'tcp', reply: (response: Buffer) => void): void {
+  function answer(
+    query: Buffer,
+    transport: 'udp' | 'tcp',
+    reply: (packet: Buffer, answer: Answer) => void,
+  ): void {
     const question = parse(query, transport);
     questions.push(question);
     const scripted = script(question);
     if (scripted === undefined) return;
     const timer = setTimeout(() => {
       timers.delete(timer);
-      reply(response(query, question, scripted));
+      const proper = response(query, question, scripted);
+      for (const packet of scripted.packets?.(proper, query) ?? [proper]) reply(packet, scripted);
     }, scripted.delay ?? 0);
     timers.add(timer);
   }
 
-  const udp = createSocket('udp4');
-  udp.on('message', (query, peer) =>
-    answer(query, 'udp', (bytes) => udp.send(bytes, peer.port, peer.address)),
-  );
-  const tcp = createServer((socket) => {
-    connections.add(socket);
+  function serve(socket: Socket): void {
+    connections++;
+    open.add(socket);
+    socket.on('close', () => open.delete(socket));
     socket.on('error', () => {});
     let received = Buffer.alloc(0);
-    socket.on('data', (bytes) => {
+    socket.on('data', (bytes: Buffer) => {
       received = Buffer.concat([received, bytes]);
       while (received.length >= 2 && received.length >= 2 + received.readUInt16BE()) {
         const query = received.subarray(2, 2 + received.readUInt16BE());
         received = received.subarray(2 + query.length);
-        answer(query, 'tcp', (response) => socket.write(Buffer.concat([uint16(response.length), response])));
+        answer(query, 'tcp', (packet, { closeAfter }) => {
+          const framed = Buffer.concat([uint16(packet.length), packet]);
+          if (closeAfter === undefined) socket.write(framed);
+          else socket.end(framed.subarray(0, closeAfter));
+        });
       }
     });
-  });
+  }
 
-  tcp.listen(0, '127.0.0.1');
+  const tcp = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
+  tcp.listen(0, host);
   waitFor(once(tcp, 'listening'));
   const { port } = tcp.address() as { port: number };
-  udp.bind(port, '127.0.0.1');
-  waitFor(once(udp, 'listening'));
+  const udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
+  if (tls === undefined) {
+    udp.on('message', (query, peer) =>
+      answer(query, 'udp', (packet) => udp.send(packet, peer.port, peer.address)),
+    );
+    udp.bind(port, host);
+    waitFor(once(udp, 'listening'));
+  }
 
   return {
-    address: `127.0.0.1:${port}`,
+    address: `${tls === undefined ? '' : 'tls://'}${host.includes(':') ? `[${host}]` : host}:${port}`,
+    port,
     questions,
+    get connections() {
+      return connections;
+    },
+    disconnect() {
+      for (const socket of open) socket.destroy();
+    },
     [Symbol.dispose]() {
       for (const timer of timers) clearTimeout(timer);
-      for (const socket of connections) socket.destroy();
+      for (const socket of open) socket.destroy();
       waitFor(new Promise<void>((resolve) => udp.close(() => tcp.close(() => resolve()))));
     },
   };
@@ -117,25 +173,26 @@ function parse(query: Buffer, transport: 'udp' | 'tcp'): Question {
   }
   const number = query.readUInt16BE(offset + 1);
   const type = (Object.keys(types) as RecordType[]).find((name) => types[name] === number);
-  return { name: labels.join('.'), type, transport };
+  return { name: labels.join('.'), type, transport, edns: query.readUInt16BE(10) > 0 };
 }
 
 function response(query: Buffer, question: Question, answer: Answer): Buffer {
-  const { code = 'NOERROR', records = [], truncated = false } = answer;
+  const { code = 'NOERROR', records = [], authority = [], truncated = false } = answer;
   const header = Buffer.alloc(12);
   query.copy(header, 0, 0, 2);
   // QR, AA, RD and RA.
   header.writeUInt16BE(0x8580 | (truncated ? 0x0200 : 0) | codes[code], 2);
   header.writeUInt16BE(1, 4);
   header.writeUInt16BE(truncated ? 0 : records.length, 6);
+  header.writeUInt16BE(authority.length, 8);
   // Name, type and class, just as they came.
   const asked = query.subarray(12, 12 + encodeName(question.name).length + 4);
-  const sections = truncated ? [] : records.map((record) => encodeRecord(question.name, record));
-  return Buffer.concat([header, asked, ...sections]);
+  const sections = [...(truncated ? [] : records), ...authority];
+  return Buffer.concat([header, asked, ...sections.map((record) => encodeRecord(question.name, record))]);
 }
 
 function encodeRecord(asked: string, { type, data, name = asked, ttl = 0 }: Record): Buffer {
-  const bytes = { A: ipv4, AAAA: ipv6, CNAME: encodeName }[type](data);
+  const bytes = encodeData[type](data as never);
   const fixed = Buffer.alloc(10);
   fixed.writeUInt16BE(types[type], 0);
   fixed.writeUInt16BE(1, 2);
@@ -144,9 +201,40 @@ function encodeRecord(asked: string, { type, data, name = asked, ttl = 0 }: Reco
   return Buffer.concat([encodeName(name), fixed, bytes]);
 }
 
+/** Encodes fields one after another. */
+function fields(...encoders: Array<(field: never) => Buffer>): (data: Array<string | number>) => Buffer {
+  return (data) => Buffer.concat(data.map((field, index) => encoders[index]!(field as never)));
+}
+
+const encodeData: { [Type in RecordType]: (data: never) => Buffer } = {
+  A: ipv4,
+  AAAA: ipv6,
+  CNAME: encodeName,
+  NS: encodeName,
+  PTR: encodeName,
+  MX: fields(uint16, encodeName),
+  TXT: (texts: string[]) => Buffer.concat(texts.map(encodeText)),
+  SRV: fields(uint16, uint16, uint16, encodeName),
+  SOA: fields(encodeName, encodeName, uint32, uint32, uint32, uint32, uint32),
+  CAA: fields(
+    (flags: number) => Buffer.from([flags]),
+    encodeText,
+    (value: string) => Buffer.from(value),
+  ),
+  NAPTR: fields(uint16, uint16, encodeText, encodeText, encodeText, encodeName),
+};
+
 function encodeName(name: string): Buffer {
-  const labels = name.split('.').map((label) => Buffer.from([label.length, ...Buffer.from(label, 'latin1')]));
+  const labels = name
+    .split('.')
+    .filter((label) => label !== '')
+    .map((label) => Buffer.from([label.length, ...Buffer.from(label, 'latin1')]));
   return Buffer.concat([...labels, Buffer.from([0])]);
+}
+
+function encodeText(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  return Buffer.concat([Buffer.from([bytes.length]), bytes]);
 }
 
 function ipv4(address: string): Buffer {
@@ -163,4 +251,10 @@ function ipv6(address: string): Buffer {
 
 function uint16(value: number): Buffer {
   return Buffer.from([value >> 8, value & 0xff]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
 }

@@ -37,3 +37,17 @@ export function spin(flags: Int32Array): never {
   Atomics.add(flags, 0, 1);
   for (;;);
 }
+
+/**
+ * A job that fails, and holds its thread while Node is being told about the rejected promise: from Node 22 on a request to end
+ * the thread that comes then is dropped.
+ */
+export function failDeaf(flags: Int32Array): never {
+  // Node looks at it when it notes a rejected promise.
+  Object.defineProperty(process, 'domain', {
+    get() {
+      if (Atomics.add(flags, 0, 1) === 0) Atomics.wait(flags, 1, 0);
+    },
+  });
+  throw new Error('not heard');
+}

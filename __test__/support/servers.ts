@@ -1,6 +1,14 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, type ListenOptions, type Server, type Socket, createServer } from 'node:net';
+import {
+  type AddressInfo,
+  type ListenOptions,
+  type Server,
+  type ServerOpts,
+  type Socket,
+  createServer,
+} from 'node:net';
 import { connect } from 'node:net';
 import { waitFor } from 'greenstack';
 
@@ -21,27 +29,70 @@ export function echo(socket: Socket): void {
   socket.pipe(socket);
 }
 
+/** Says hello, and ends. */
+export function greet(socket: Socket): void {
+  socket.end('hello');
+}
+
+/** Collects what arrives, and sends its checksum when the client has ended its half. */
+export function checksum(socket: Socket): void {
+  const hash = createHash('sha1');
+  socket.on('data', (chunk: Buffer) => hash.update(chunk));
+  socket.on('end', () => socket.end(hash.digest('hex')));
+}
+
+/** Sends for ever, as fast as the client reads. */
+export function flood(socket: Socket): void {
+  const pour = () => {
+    while (socket.write(Buffer.alloc(65_536)));
+  };
+  socket.on('drain', pour);
+  pour();
+}
+
 /**
  * Starts a server on 127.0.0.1 (or `options.host`). Switches.
  *
  * Its sockets allow half-open connections, so that tests decide who ends first.
  */
 export function listen(onConnection: (socket: Socket) => void, options: ListenOptions = {}): TestServer {
+  const serving = serve(onConnection, (serverOptions) =>
+    createServer(serverOptions).listen({ host: '127.0.0.1', port: 0, ...options }),
+  );
+  const { address: host, port } = serving.server.address() as AddressInfo;
+  return Object.defineProperties(
+    { address: { host, port } } as TestServer,
+    Object.getOwnPropertyDescriptors(serving),
+  );
+}
+
+/** A server that runs as plain callbacks in this process, wherever it listens. */
+export interface Serving extends Disposable {
+  readonly server: Server;
+  /** How many connections were accepted so far. */
+  readonly accepted: number;
+}
+
+/**
+ * As {@link listen}, wherever `start` listens.
+ *
+ * @param start - makes the server, with options of `createServer` of Node's
+ */
+export function serve(
+  onConnection: (socket: Socket) => void,
+  start: (options: ServerOpts) => Server,
+): Serving {
   const sockets = new Set<Socket>();
   let accepted = 0;
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: onConnection === silent }, (socket) => {
+  const server = start({ allowHalfOpen: true, pauseOnConnect: onConnection === silent });
+  server.on('connection', (socket) => {
     accepted++;
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    // What the client does to its end is the client's test; a reset is no failure of the server.
-    socket.on('error', () => {});
+    keep(socket, sockets);
     onConnection(socket);
   });
-  server.listen({ host: '127.0.0.1', port: 0, ...options });
   waitFor(once(server, 'listening'));
-  const { address: host, port } = server.address() as AddressInfo;
   return {
-    address: { host, port },
+    server,
     get accepted() {
       return accepted;
     },
@@ -50,6 +101,14 @@ export function listen(onConnection: (socket: Socket) => void, options: ListenOp
       waitFor(closed(server));
     },
   };
+}
+
+/** Keeps a socket of Node's among others until it is closed. */
+export function keep(socket: Socket, sockets: Set<Socket>): void {
+  sockets.add(socket);
+  socket.on('close', () => sockets.delete(socket));
+  // What the client does to its end is the client's test; a reset is no failure of the server.
+  socket.on('error', () => {});
 }
 
 function closed(server: Server): Promise<void> {

@@ -1,7 +1,18 @@
 /** Compiled, never run: an ES module that uses every entry of the package. */
 import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
-import { type LookupAddress, Resolver, lookup } from 'greenstack/dns';
+import { type HttpHandler, type HttpHeaders, HttpResponse, HttpServer, serve } from 'greenstack/http';
+import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
+import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { type Address, type Socket, createConnection } from 'greenstack/socket';
+import {
+  type CertificateError,
+  type SecureContext,
+  type SecureContextOptions,
+  type TlsSocket,
+  connect,
+  createSecureContext,
+  wrapSocket,
+} from 'greenstack/tls';
 import greenstack from 'greenstack';
 
 const limits: Limits = { timeout: new Timeout(5) };
@@ -10,13 +21,56 @@ const address: Address = { host: 'localhost', port: 80 };
 export const result: Promise<Buffer> = run(() => {
   const resolver = new Resolver({ nameservers: ['127.0.0.1'] });
   const found: LookupAddress = resolver.lookup('localhost');
+  const mail: string[] = resolver.resolve('test', 'MX', limits).map(({ exchange }) => exchange);
+  const times: number[] = resolve4(mail[0]!, { ttl: true }).map(({ ttl }) => ttl);
+  const info: AddrInfo[] = getAddrInfo('localhost', times[0]!, { resolver, type: 'stream', timeout: 5 });
   const socket: Socket = createConnection(address, { resolver });
   const greenlet: Greenlet<Buffer> = spawn((host: string) => {
     socket.sendAll(host);
     return socket.recv(10, limits);
   }, found.address);
-  lookup('localhost', { all: true });
+  lookup(info[0]!.address, { all: true });
   return greenlet.get();
 });
 
+const listener: Listener = { path: '/run/greeter' };
+
+export const streams: StreamServer = new StreamServer(listener, (socket) => socket.sendAll('hello'), {
+  spawn: 100,
+  awaitData: true,
+  workers: 2,
+});
+export const datagrams: DatagramServer = new DatagramServer({ fd: 3 }, (data, from) => {
+  if (from !== undefined) datagrams.sendTo(data, from);
+});
+
+export async function ending(): Promise<void> {
+  await streams.closed;
+  const joined: boolean = datagrams.closed.join(5);
+  streams.stop(joined ? null : { timeout: 100 });
+}
+
 export const version: string = greenstack.version;
+
+const handler: HttpHandler = (request) => {
+  const headers: HttpHeaders = request.headers;
+  const data: unknown = request.json({ maxSize: 10 });
+  return headers.has('accept') ? HttpResponse.json(data) : [request.path, Buffer.alloc(1)].values();
+};
+export const web: HttpServer = new HttpServer(8080, handler, { spawn: 10, log: true });
+export const serving: Promise<void> = run(() => serve('localhost:80', async () => new Response('hello')));
+// @ts-expect-error an object is no response
+new HttpServer(8080, () => ({ a: 1 }));
+const options: SecureContextOptions = { alpnProtocols: ['h2'], minVersion: 'TLSv1.3' };
+const secureContext: SecureContext = createSecureContext(options);
+
+export const encrypted: Promise<string | null> = run(() => {
+  const client: TlsSocket = connect(address, { secureContext, timeout: 1000 });
+  const server: TlsSocket = wrapSocket(createConnection(address), { isServer: true, cert: '', key: '' });
+  client.sendAll(server.recv(10, limits));
+  const error: Error | null = client.authorizationError;
+  const certificate: CertificateError | null = error as CertificateError | null;
+  const plain: Socket = server.unwrap();
+  plain.close();
+  return certificate?.code ?? client.cipher?.name ?? client.alpnProtocol;
+});

@@ -21,7 +21,8 @@ import {
   withTimeout,
 } from 'greenstack';
 import { Resolver, lookup } from 'greenstack/dns';
-import { type Socket, createConnection } from 'greenstack/socket';
+import { BaseServer, StreamServer } from 'greenstack/server';
+import { type Connection, type Socket, type SocketAddress, createConnection } from 'greenstack/socket';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -172,4 +173,22 @@ export function network(): void {
   );
   // @ts-expect-error no such family
   lookup('localhost', { family: 5 });
+}
+
+export function serving(): void {
+  new StreamServer(0, (socket, address) => {
+    expectType<Socket>()(socket, true);
+    expectType<SocketAddress>()(address, true);
+  });
+  const any = new StreamServer(0, (socket: Connection) => socket.close());
+  expectType<StreamServer<Connection>>()(any, true);
+  expectType<boolean>()(any.closed.ready, true);
+  new StreamServer('unix:/run/x', null, { spawn: spawn });
+  new StreamServer(0, () => {}, { spawn: (fn, ...args) => spawnLater(5, fn, ...args) });
+  // @ts-expect-error a handler is given a socket
+  new StreamServer(0, (socket: string) => socket);
+  // @ts-expect-error there is no such mode
+  new StreamServer(0, () => {}, { spawn: 'other' });
+  // @ts-expect-error abstract
+  new BaseServer(0);
 }

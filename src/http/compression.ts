@@ -50,7 +50,8 @@ function codingFor(request: HttpRequest): Coding | null {
 function isCompressible({ status, flags, fields }: Reply): boolean {
   if (status === 204 || status === 206 || status === 304) return false;
   const type = /^content-type: (.*)$/im.exec(fields)?.[1];
-  const isText = type === undefined ? (flags & 7) === HttpFlag.Text : COMPRESSIBLE.test(type);
+  const isText =
+    type === undefined ? (flags & 7) !== 0 && (flags & 7) !== HttpFlag.Bytes : COMPRESSIBLE.test(type);
   return isText && !/^content-encoding:|^cache-control:.*no-transform/im.test(fields);
 }
 

@@ -304,6 +304,7 @@ export class NodeConnection extends EventEmitter {
     const request = this._request;
     if (!this.#begun) this.#beginStream();
     this._unwatchClient();
+    request._sent += whole.length;
     const code = native.httpWrite(request._key, whole);
     if (code < 0) return this.#lose(code);
     if (code === 1) {
@@ -321,8 +322,18 @@ export class NodeConnection extends EventEmitter {
     const request = this._request;
     request._answered = true;
     const { _flags, _fields, _length, statusCode, _reason } = response;
+    this.#note(statusCode, 0);
     const begun = native.httpBegin(request._key, statusCode, _flags, _fields, _length, _reason);
     if (begun < 0) request._fail(begun);
+  }
+
+  /** For the access log, which is written when it is over. */
+  #note(status: number, size: number): void {
+    const request = this._request;
+    request._status = status;
+    request._sent = size;
+    // Not known any more then.
+    if (request._began !== 0) void request.remoteAddress;
   }
 
   /** The client does not take it as fast: waits, or lets a greenlet wait. `true`: all is sent. */
@@ -391,6 +402,7 @@ export class NodeConnection extends EventEmitter {
     if (this.#pieces.length > 0) {
       const whole = joined(this.#pieces);
       this.#pieces = [];
+      this._request._sent += whole.length;
       const written = native.httpWrite(this._request._key, whole);
       if (written < 0) {
         this.#lose(written);
@@ -416,6 +428,7 @@ export class NodeConnection extends EventEmitter {
     const flags = response._flags | (isText ? HttpFlag.BodyIsText : HttpFlag.BodyIsBytes);
     const { statusCode, _fields, _reason } = response;
     request._answered = true;
+    this.#note(statusCode, bytes.length);
     this.#settle(native.httpRespond(request._key, statusCode, flags, _fields, bytes, bytes.length, _reason));
   }
 

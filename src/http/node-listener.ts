@@ -1,6 +1,5 @@
 /** Node-style `(request, response)` listeners as handlers. */
 import { IncomingMessage, type ServerResponse } from 'node:http';
-import { Socket as NodeSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 import { checkFunction, checkOptions } from '../checks.js';
@@ -72,7 +71,7 @@ export function listen(request: HttpRequest, listener: NodeListener): void {
 /** Gives the connection to whoever takes it over. */
 export function upgrade(request: HttpRequest, listener: UpgradeListener): void {
   const { socket, head } = request.upgrade();
-  const node = new NodeSocket({ fd: socket.detach(), readable: true, writable: true, allowHalfOpen: true });
+  const node = socket.toNodeSocket({ allowHalfOpen: true });
   const incoming = new IncomingMessage(node);
   incoming.method = request.method;
   incoming.url = request.url;

@@ -2,11 +2,12 @@
 import { inspect } from 'node:util';
 
 import { HttpFact, HttpOutcome, HttpWord, native, Outcome } from '../binding.js';
-import { checkBytes, DEFAULT_SIZE, Endpoint, takeBytes } from '../connection.js';
+import { checkBytes, DEFAULT_SIZE, takeBytes } from '../bytes.js';
 import { checkOptions } from '../checks.js';
+import { Endpoint } from '../connection.js';
 import { checkLimits, type CheckedLimits, FOR_EVER, type LimitOptions, type Limits } from '../limits.js';
 import { readAddress, type SocketAddress } from '../socket-address.js';
-import { type Socket, socketOf } from '../socket.js';
+import { type Socket, socketOf } from '../socket/socket.js';
 import { systemError } from '../system-error.js';
 import { type Environ, environOf } from './environ.js';
 import { HttpError } from './error.js';
@@ -90,6 +91,10 @@ export class HttpRequest {
   declare _answered: boolean;
   /** When it was taken, if that is logged. @internal */
   declare _began: number;
+  /** What a Node-style listener has answered, for the log; 0: nothing. @internal */
+  declare _status: number;
+  /** Bytes of the body of that. @internal */
+  declare _sent: number;
   /** Whether the client has gone. @internal */
   declare _lost: boolean;
   /** @internal */
@@ -119,6 +124,8 @@ export class HttpRequest {
     this._answered = false;
     this._lost = false;
     this._began = 0;
+    this._status = 0;
+    this._sent = 0;
     this._host = host;
     this._facts = word(HttpWord.Facts);
     this._head = head;
@@ -260,7 +267,7 @@ export class HttpRequest {
    * @throws {SocketTimeout} `ETIMEDOUT`, if the time given here is up
    * @throws {SystemError} `ECONNRESET`, … if the client has gone
    */
-  text(limits?: number | ReadBodyOptions | null): string {
+  text(limits?: Limits | ReadBodyOptions): string {
     return this.#readAll('text()', limits, true) as string;
   }
 
@@ -269,7 +276,7 @@ export class HttpRequest {
    *
    * @throws {HttpError} 400 if it is not JSON; else as {@link text}
    */
-  json(limits?: number | ReadBodyOptions | null): unknown {
+  json(limits?: Limits | ReadBodyOptions): unknown {
     const text = this.#readAll('json()', limits, true) as string;
     try {
       return JSON.parse(text);
@@ -279,17 +286,13 @@ export class HttpRequest {
   }
 
   /** The body as a Buffer. As {@link text}. Switches only if it must wait. */
-  bytes(limits?: number | ReadBodyOptions | null): Buffer {
+  bytes(limits?: Limits | ReadBodyOptions): Buffer {
     return this.#readAll('bytes()', limits, false) as Buffer;
   }
 
-  #readAll(
-    call: string,
-    given: number | ReadBodyOptions | null | undefined,
-    asText: boolean,
-  ): string | Buffer {
+  #readAll(call: string, given: Limits | ReadBodyOptions, asText: boolean): string | Buffer {
     let most = this._host.maxBodySize;
-    if (typeof given === 'object' && given !== null && given.maxSize !== undefined)
+    if (typeof given === 'object' && given !== null && 'maxSize' in given && given.maxSize !== undefined)
       most = checkBytes(call, 'maxSize', given.maxSize, 0, Number.MAX_SAFE_INTEGER);
     if (this._rest !== null) return this.#readAllAfter(call, given, most, asText);
     if (this._length >= 0 && this._length <= most) {
@@ -310,10 +313,16 @@ export class HttpRequest {
   #readAllAfter(call: string, limits: Limits, most: number, asText: boolean): string | Buffer {
     const pieces: Buffer[] = [];
     let size = 0;
-    for (let piece = this.#read(call, limits); piece.length > 0; piece = this.#read(call, limits)) {
-      size += piece.length;
-      if (size > most) throw new HttpError(413, 'the body is too long');
-      pieces.push(piece);
+    try {
+      for (let piece = this.#read(call, limits); piece.length > 0; piece = this.#read(call, limits)) {
+        pieces.push(piece);
+        size += piece.length;
+        if (size > most) throw new HttpError(413, 'the body is too long');
+      }
+    } catch (error) {
+      // What came stays, for a call with more time.
+      this._rest = Buffer.concat(pieces);
+      throw error;
     }
     const bytes = Buffer.concat(pieces);
     return asText ? bytes.toString() : bytes;
@@ -442,11 +451,7 @@ export class HttpRequest {
   }
 
   /** Reads, parking where needed; the server's own time limits what nothing else does. */
-  #call(
-    call: string,
-    limits: number | LimitOptions | Limits,
-    operation: (timeout: number) => number,
-  ): number {
+  #call(call: string, limits: Limits, operation: (timeout: number) => number): number {
     this.#checkedKey(call);
     const checked = checkLimits(call, limits);
     const channel = this.#connection;

@@ -6,6 +6,15 @@ import { checkOptions, describe } from '../checks.js';
 import { type HeadersInit, HttpHeaders, checkValue } from './headers.js';
 import { ingredientsOf } from './light-response.js';
 
+/** What native code writes for a number of a media type; `TYPES` in crates/hub/src/http/response.rs has the same list. */
+const MEDIA_TYPES: ReadonlyArray<string | undefined> = [
+  undefined,
+  'text/plain; charset=utf-8',
+  'application/octet-stream',
+  'application/json',
+  'text/html; charset=utf-8',
+];
+
 /** A piece of a body; a string is sent as UTF-8. */
 export type Piece = string | ArrayBufferView | ArrayBuffer;
 
@@ -32,13 +41,16 @@ export interface HttpResponseInit {
  * return new HttpResponse('not here', { status: 404 });
  */
 export class HttpResponse {
-  readonly headers: HttpHeaders;
   /** In place of the standard phrase. */
   readonly reason: string | undefined;
   readonly body: HttpBody;
   /** @internal */
   readonly _trailers: (() => HeadersInit) | undefined;
   readonly #status: number;
+  /** `null` as long as nobody has given or asked for any. */
+  #headers: HttpHeaders | null;
+  /** Of {@link HttpFlag}: in place of a Content-Type among the headers; 0: none. */
+  #mediaType = 0;
 
   /**
    * @throws {RangeError} if the status is not from 200 to 599
@@ -56,7 +68,7 @@ export class HttpResponse {
       throw new TypeError(`${call}: trailers must be a function, got ${describe(trailers)}`);
     this.#status = status;
     this.reason = reason;
-    this.headers = new HttpHeaders(headers);
+    this.#headers = headers === undefined || headers === null ? null : new HttpHeaders(headers);
     this.body = checkBody(call, body);
     this._trailers = trailers;
     if (body !== null && body !== '' && isBodiless(status))
@@ -67,16 +79,44 @@ export class HttpResponse {
     return this.#status;
   }
 
+  /** Its header fields; they may be changed until it is returned. */
+  get headers(): HttpHeaders {
+    if (this.#headers === null) {
+      this.#headers = new HttpHeaders();
+      const type = MEDIA_TYPES[this.#mediaType];
+      if (type !== undefined) this.#headers.set('Content-Type', type);
+      this.#mediaType = 0;
+    }
+    return this.#headers;
+  }
+
+  /** What is sent of it. @internal */
+  _reply(): Reply {
+    const { reason = '', body } = this;
+    const own = replyWith(this.#status, this.#headers, reason, body, this._trailers);
+    if (this.#mediaType !== 0) own.flags = (own.flags & ~7) | this.#mediaType;
+    return own;
+  }
+
+  /** A body of a type, unless the headers have another. */
+  static #typed(text: string, type: number, init: HttpResponseInit | undefined): HttpResponse {
+    const response = new HttpResponse(text, init);
+    if (response.#headers === null) response.#mediaType = type;
+    else if (!response.#headers.has('content-type'))
+      response.#headers.set('Content-Type', MEDIA_TYPES[type] as string);
+    return response;
+  }
+
   /** A response with a value as JSON. */
   static json(value: unknown, init?: HttpResponseInit): HttpResponse {
     const text = JSON.stringify(value);
     if (text === undefined) throw new TypeError(`HttpResponse.json(): ${describe(value)} cannot be JSON`);
-    return typed(text, 'application/json', init);
+    return HttpResponse.#typed(text, HttpFlag.Json, init);
   }
 
   /** A response with HTML. */
   static html(text: string, init?: HttpResponseInit): HttpResponse {
-    return typed(text, 'text/html; charset=utf-8', init);
+    return HttpResponse.#typed(text, HttpFlag.Html, init);
   }
 
   /** A response that sends the client elsewhere. */
@@ -87,12 +127,6 @@ export class HttpResponse {
   [inspect.custom](): string {
     return `<HttpResponse ${this.status}>`;
   }
-}
-
-function typed(text: string, type: string, init: HttpResponseInit | undefined): HttpResponse {
-  const response = new HttpResponse(text, init);
-  if (!response.headers.has('content-type')) response.headers.set('Content-Type', type);
-  return response;
 }
 
 function isBodiless(status: number): boolean {
@@ -138,28 +172,21 @@ export interface Reply {
 
 /** What a handler has returned, as it is sent. */
 export function replyOf(result: unknown): Reply {
-  if (result instanceof HttpResponse) {
-    const { status, headers, reason = '', body, _trailers } = result;
-    return reply(status, headers, reason, body, _trailers);
-  }
+  if (result instanceof HttpResponse) return result._reply();
   if (result instanceof Response) {
     const made = ingredientsOf(result);
-    if (made !== null) return reply(made.status, made.headers, made.statusText, made.body, undefined, false);
+    if (made !== null)
+      return replyWith(made.status, made.headers, made.statusText, made.body, undefined, false);
     const headers = new HttpHeaders(result.headers);
-    return reply(result.status, headers, result.statusText, result.body as HttpBody, undefined, false);
+    return replyWith(result.status, headers, result.statusText, result.body as HttpBody, undefined, false);
   }
-  if (
-    result === undefined ||
-    result === null ||
-    (typeof result === 'object' && !isBody(result)) ||
-    !isBody(result)
-  ) {
+  if (!isBody(result)) {
     throw new TypeError(
       `a handler must return a string, bytes, an HttpResponse, a Response or an iterable of strings and bytes, got ${describe(result)}: ` +
         'HttpResponse.json() makes a response of a value, new HttpResponse() an empty one',
     );
   }
-  return reply(200, null, '', result, undefined);
+  return replyWith(200, null, '', result, undefined);
 }
 
 function isBody(result: unknown): result is Exclude<HttpBody, null> {
@@ -169,7 +196,7 @@ function isBody(result: unknown): result is Exclude<HttpBody, null> {
   );
 }
 
-function reply(
+function replyWith(
   status: number,
   headers: HttpHeaders | null,
   reason: string,

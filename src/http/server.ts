@@ -20,8 +20,9 @@ import {
 } from '../hub.js';
 import { checkLimits, FOR_EVER, type Limits } from '../limits.js';
 import { Pool } from '../pool.js';
-import { type Address, createServer, type ListenOptions, Socket } from '../socket.js';
-import { show, type SocketAddress } from '../socket-address.js';
+import { createServer, type ListenOptions } from '../socket/listen.js';
+import { Socket } from '../socket/socket.js';
+import { type Address, show, type SocketAddress } from '../socket-address.js';
 import { systemError } from '../system-error.js';
 import { now } from '../timers.js';
 import { waitFor } from '../wait-for.js';
@@ -460,9 +461,10 @@ export class HttpServer {
   #answer(request: HttpRequest, result: unknown): void {
     const settled = isThenable(result) ? waitFor(result) : result;
     if (request._answered) {
-      // It has taken the connection over.
+      // It has taken the connection over, or answered by other means.
       if (settled !== undefined)
         throw new TypeError('the handler has upgraded the connection, and returned a response as well');
+      if (this.#log !== null && request._status !== 0) this.#noteAnswer(request, request._status, request._sent);
       return;
     }
     this.#send(request, replyOf(settled));
@@ -474,22 +476,27 @@ export class HttpServer {
       this.#sendReply(request, reply);
       return;
     }
-    const { remoteAddress } = request;
+    // It is not known any more afterwards.
+    void request.remoteAddress;
     let bytes = 0;
     try {
       bytes = this.#sendReply(request, reply);
     } finally {
-      this.#note({
-        remoteAddress,
-        time: new Date(Date.now() - (now() - request._began)),
-        line: request.line,
-        status: reply.status,
-        bytes,
-        duration: now() - request._began,
-        referer: request.headers.get('referer') ?? '',
-        userAgent: request.headers.get('user-agent') ?? '',
-      });
+      this.#noteAnswer(request, reply.status, bytes);
     }
+  }
+
+  #noteAnswer(request: HttpRequest, status: number, bytes: number): void {
+    this.#note({
+      remoteAddress: request.remoteAddress,
+      time: new Date(Date.now() - (now() - request._began)),
+      line: request.line,
+      status,
+      bytes,
+      duration: now() - request._began,
+      referer: request.headers.get('referer') ?? '',
+      userAgent: request.headers.get('user-agent') ?? '',
+    });
   }
 
   /** Tells the access log. */

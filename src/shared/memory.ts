@@ -2,7 +2,7 @@
 /** The memory of what threads share, and the handles that it is passed to other threads by. */
 import { types } from 'node:util';
 
-import { checkOptions, describe } from '../checks.js';
+import { checkCount, checkOptions, describe } from '../checks.js';
 import { InvalidThreadUseError } from '../errors.js';
 import { hubList, ownHub, WaitingHubs } from './hubs.js';
 
@@ -99,12 +99,12 @@ export class Memory<Kind extends SharedKind = SharedKind> {
   ): Memory<Kind> {
     const call = `new ${layout.kind}()`;
     const { maxHubs = DEFAULT_HUBS, maxBytes = DEFAULT_BYTES } = checkOptions(call, options);
-    checkCount(call, 'maxHubs', maxHubs, 1, MOST_HUBS);
+    checkCount(`${call}: maxHubs`, maxHubs, 1, MOST_HUBS);
     const length = Word.Length + layout.words + layout.waits * WaitingHubs.lengthFor(maxHubs);
     const words = new SharedArrayBuffer(length * WORD);
     let handle: SharedHandle<Kind> = { kind: layout.kind, words };
     if (layout.values > 0) {
-      checkCount(call, 'maxBytes', maxBytes, 1, MOST_BYTES);
+      checkCount(`${call}: maxBytes`, maxBytes, 1, MOST_BYTES);
       const most = layout.values * roundUp(Math.max(LEAST_BYTES, maxBytes));
       handle = { ...handle, bytes: new SharedArrayBuffer(0, { maxByteLength: most }) };
     }
@@ -171,15 +171,6 @@ export class Memory<Kind extends SharedKind = SharedKind> {
 
 function roundUp(bytes: number): number {
   return 2 ** Math.ceil(Math.log2(bytes));
-}
-
-/** Checks a whole number. */
-export function checkCount(call: string, name: string, value: unknown, least: number, most: number): number {
-  if (typeof value !== 'number' || Number.isNaN(value))
-    throw new TypeError(`${call}: ${name} must be a number, got ${describe(value)}`);
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw new RangeError(`${call}: ${name} must be a whole number from ${least} to ${most}, got ${value}`);
-  return value;
 }
 
 function checkHandle(kind: SharedKind, handle: unknown): void {

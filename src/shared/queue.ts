@@ -1,12 +1,12 @@
 /** `SharedQueue`: items from some threads to others. */
 import { inspect } from 'node:util';
 
-import { checkFlag } from '../checks.js';
+import { checkCount, checkFlag } from '../checks.js';
 import { type CheckedLimits, checkLimits, FOR_EVER, isImmediate, type Limits, timeIsUp } from '../limits.js';
 import { Empty, Full, ShutDown, StopIteration } from '../queue.js';
 import { type Entry, Linkable, Parked } from '../wait-queue.js';
 import { Audience, Contest } from './hubs.js';
-import { checkCount, type Layout, Memory, type SharedHandle, type SharedValueOptions } from './memory.js';
+import { type Layout, Memory, type SharedHandle, type SharedValueOptions } from './memory.js';
 import { Put, Ring } from './ring.js';
 import { decode, encode } from './values.js';
 
@@ -348,7 +348,7 @@ export class SharedQueue<T = unknown> extends Linkable {
 
 function checkMaxSize(maxSize: unknown): number {
   if (maxSize === undefined || maxSize === null || maxSize === Infinity) return MOST_ITEMS;
-  return checkCount('new SharedQueue()', 'maxSize', maxSize, 1, MOST_ITEMS - 1);
+  return checkCount('new SharedQueue(): maxSize', maxSize, 1, MOST_ITEMS - 1);
 }
 
 function bytesOf(call: string, item: unknown, most: number): Buffer {

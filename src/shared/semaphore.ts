@@ -1,9 +1,10 @@
 /** `SharedSemaphore`: permits for several threads. */
+import { checkCount } from '../checks.js';
 import { checkLimits, isImmediate, type Limits, refuseToWait } from '../limits.js';
 import { Holdable } from '../lock.js';
 import { type Entry, Parked } from '../wait-queue.js';
 import { Contest } from './hubs.js';
-import { checkCount, type Layout, Memory, type SharedHandle, type SharedOptions } from './memory.js';
+import { type Layout, Memory, type SharedHandle, type SharedOptions } from './memory.js';
 
 const LAYOUT: Layout<'SharedSemaphore'> = { kind: 'SharedSemaphore', words: 1, waits: 1, values: 0 };
 
@@ -81,7 +82,7 @@ export class SharedSemaphore extends Holdable {
   constructor(from: number | Memory<'SharedSemaphore'> = 1, options?: SharedOptions) {
     super();
     const isNew = !(from instanceof Memory);
-    if (isNew) checkCount('new SharedSemaphore()', 'value', from, 0, MOST_PERMITS);
+    if (isNew) checkCount('new SharedSemaphore(): value', from, 0, MOST_PERMITS);
     const memory = isNew ? Memory.create(this, LAYOUT, options) : from;
     this.handle = memory.handle;
     this._waiting = new PermitContest(this, memory);

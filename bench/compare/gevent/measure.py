@@ -7,6 +7,7 @@ import time
 
 scale = float(os.environ.get("BENCH_SCALE", "1"))
 echo_port = int(os.environ.get("BENCH_ECHO_PORT", "0"))
+dns_port = int(os.environ.get("BENCH_DNS_PORT", "0"))
 now = time.perf_counter_ns
 
 

@@ -11,6 +11,9 @@ var operations = map[string]func(){
 	"channel":       channel,
 	"event":         event,
 	"hand-over":     handOver,
+	"http-server":   httpServer,
+	"load":          load,
+	"net-server":    netServer,
 	"finished":      finished,
 	"parked":        parked,
 	"pool-map":      poolMap,
@@ -21,6 +24,8 @@ var operations = map[string]func(){
 	"spawn-join":    spawnJoin,
 	"spawn-run":     spawnRun,
 	"timeout":       timeout,
+	"tls-echo":      tlsEcho,
+	"tls-handshake": tlsHandshake,
 }
 
 func main() {

@@ -4,19 +4,20 @@
 //! by another greenlet, an event on a socket, a deadline, an answer from the name resolver. It does not
 //! know what a stack is, only its number; entering it is the caller's business.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::clock::{Clock, StoppableClock, as_nanos};
-use crate::dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
+use crate::dns::{Answer, Dns, ResolverId, ResolverOptions, Wanted};
 use crate::error::ParkError;
 use crate::http::{Http, Serving, Streams};
 use crate::net::{Side, SocketKey, Sockets, StackId, Waiter as SocketWaiter};
 use crate::poller::{Event, Poller};
 use crate::timers::{TimerKey, Timers};
+use crate::tls::{ConfigError, ConfigKey, TlsKey, TlsSockets};
 use crate::wakers::{HubNumber, Membership};
 
 /// An entry of the ready queue.
@@ -78,7 +79,7 @@ impl Waiters {
         &mut self.0[index]
     }
 
-    /// Makes ready who waited for a socket.
+    /// Makes ready who waited.
     pub(crate) fn tell(&mut self, ready: &mut VecDeque<Ready>, told: SocketWaiter) {
         match told {
             SocketWaiter::Stack(stack) => {
@@ -109,12 +110,6 @@ struct Due {
     referenced: bool,
 }
 
-/// The number of a resolver made by [`Hub::add_resolver`].
-pub type ResolverId = u32;
-
-/// The result of a name lookup.
-pub type Answer = Result<Vec<IpAddr>, DnsError>;
-
 /// The event loop of one thread.
 pub struct Hub {
     /// The time of timers.
@@ -126,23 +121,15 @@ pub struct Hub {
     poller: Poller,
     /// The sockets of this hub.
     pub sockets: Sockets,
+    /// Those of them that are encrypted.
+    pub tls: TlsSockets,
     dns: Dns,
-    resolvers: Vec<Option<Resolver>>,
-    lookups: HashMap<u64, Lookup>,
-    next_lookup: u64,
     /// Present since other hubs of the process may wake this one.
     membership: Option<Membership>,
     http: Http,
     sweep: Option<TimerKey>,
     /// Whether it has been noticed that one did, and not yet been answered.
     woken: bool,
-}
-
-#[derive(Debug)]
-struct Lookup {
-    stack: StackId,
-    resolver: ResolverId,
-    answer: Option<Answer>,
 }
 
 impl Hub {
@@ -161,9 +148,7 @@ impl Hub {
             dns: Dns::new(poller.waker()),
             poller,
             sockets: Sockets::new(),
-            resolvers: Vec::new(),
-            lookups: HashMap::new(),
-            next_lookup: 0,
+            tls: TlsSockets::new(),
             membership: None,
             http: Http::new(),
             sweep: None,
@@ -409,7 +394,7 @@ impl Hub {
     }
 
     /// Queues [`Ready::Call`] for `slot`, once, when a side of a socket is ready or the socket is closed; at once if it
-    /// may be ready. [`Sockets::clear`] takes it back before that.
+    /// is ready. [`Sockets::clear`] takes it back before that.
     ///
     /// # Errors
     /// As [`Sockets::note`].
@@ -420,7 +405,7 @@ impl Hub {
         slot: u32,
         referenced: bool,
     ) -> Result<(), ParkError> {
-        if self.sockets.is_known_ready(key, side) {
+        if self.sockets.is_still_ready(key, side) {
             self.ready.push_back(Ready::Call(slot));
             return Ok(());
         }
@@ -429,7 +414,7 @@ impl Hub {
 
     /// Closes a socket and makes ready whoever waits for it. Idempotent.
     pub fn close_socket(&mut self, key: SocketKey) {
-        let told = self.sockets.close(key);
+        let told = self.sockets.close(&self.poller, key);
         self.tell_all(told);
     }
 
@@ -443,6 +428,31 @@ impl Hub {
         Ok(descriptor)
     }
 
+    /// Gives a socket a new key, and makes ready whoever waits for it by the old one.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn rename_socket(&mut self, key: SocketKey) -> io::Result<SocketKey> {
+        let (renamed, told) = self.sockets.rename(&self.poller, key)?;
+        self.tell_all(told);
+        Ok(renamed)
+    }
+
+    /// Puts a session on a socket, which gets a new key: whoever waits for it by the old one is made ready.
+    ///
+    /// # Errors
+    /// The name cannot be one, or the socket is closed; nothing has changed then.
+    pub fn open_tls(
+        &mut self,
+        socket: SocketKey,
+        config: ConfigKey,
+        name: &str,
+    ) -> Result<(TlsKey, SocketKey), ConfigError> {
+        let session = self.tls.session_for(config, name)?;
+        let socket = self.rename_socket(socket).map_err(|error| ConfigError::of_socket(&error))?;
+        Ok((self.tls.open(socket, session), socket))
+    }
+
     fn tell_all(&mut self, told: [Option<SocketWaiter>; 2]) {
         for waiter in told.into_iter().flatten() {
             self.waiters.tell(&mut self.ready, waiter);
@@ -451,12 +461,12 @@ impl Hub {
 
     /// Whether only the poll descriptor can make somebody ready: a parked socket, a connection, or a lookup.
     pub fn awaits_events(&self) -> bool {
-        self.sockets.waiting() > 0 || !self.lookups.is_empty() || self.http.has_connections()
+        self.sockets.waiting() > 0 || self.dns.pending() > 0 || self.http.has_connections()
     }
 
     /// How many lookups are under way.
     pub fn pending_lookups(&self) -> usize {
-        self.lookups.len()
+        self.dns.pending()
     }
 
     /// Makes ready whatever the system reports, waiting for at most `timeout` (`None`: for ever).
@@ -517,75 +527,52 @@ impl Hub {
     /// Starts a name resolver.
     ///
     /// # Errors
-    /// `InvalidInput` if a search domain is not a name.
-    pub fn add_resolver(&mut self, options: ResolverOptions) -> io::Result<ResolverId> {
-        let resolver = self.dns.resolver(&options)?;
-        let free = self.resolvers.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.resolvers.len());
-        if free.is_none() {
-            self.resolvers.push(None);
-        }
-        self.resolvers[index] = Some(resolver);
-        Ok(index as ResolverId)
+    /// `InvalidInput` if a search domain is no name, or if there is no certificate to trust TLS name servers by.
+    pub fn add_resolver(&mut self, options: &ResolverOptions) -> io::Result<ResolverId> {
+        self.dns.add_resolver(options)
     }
 
     /// Ends a resolver. Lookups still under way are answered with `ECANCELLED`.
     pub fn remove_resolver(&mut self, id: ResolverId) {
-        if let Some(resolver) = self.resolvers.get_mut(id as usize) {
-            *resolver = None;
-        }
-        let mut parked = Vec::new();
-        let lookups = self.lookups.iter_mut().filter(|(_, lookup)| lookup.resolver == id);
-        for (&request, lookup) in lookups {
-            if lookup.answer.is_none() {
-                self.dns.cancel(request);
-                lookup.answer = Some(Err(DnsError::cancelled()));
-                parked.push(lookup.stack);
-            }
-        }
-        for stack in parked {
-            self.wake(stack, Cause::Woken);
-        }
+        let Self { dns, waiters, ready, .. } = self;
+        dns.remove_resolver(id, |stack| waiters.tell(ready, SocketWaiter::Stack(stack)));
     }
 
-    /// Asks for the addresses of `host` on behalf of `stack`, which is woken by the answer.
-    /// Returns the lookup's number, or `None` if there is no such resolver.
+    /// Answers what is known without asking anybody.
+    pub fn known(&mut self, id: ResolverId, host: &str, wanted: Wanted) -> Option<Answer> {
+        self.dns.known(&self.clock, id, host, wanted)
+    }
+
+    /// Asks on behalf of `stack`, which is woken by the answer if that has not come already. Returns the lookup's number, or
+    /// `None` if there is no such resolver.
     pub fn start_lookup(
         &mut self,
         stack: StackId,
         id: ResolverId,
         host: &str,
-        family: Family,
+        wanted: Wanted,
     ) -> Option<u64> {
-        let resolver = self.resolvers.get(id as usize)?.as_ref()?;
-        let request = self.next_lookup;
-        self.next_lookup += 1;
-        self.dns.lookup(resolver, request, host, family);
-        self.lookups.insert(request, Lookup { stack, resolver: id, answer: None });
-        self.waiter(stack);
-        Some(request)
+        self.dns.start(&self.clock, stack, id, host, wanted)
+    }
+
+    /// Whether a lookup is over.
+    pub fn is_answered(&self, lookup: u64) -> bool {
+        self.dns.is_answered(lookup)
     }
 
     /// Ends a lookup and returns its answer, if it has come.
-    pub fn finish_lookup(&mut self, request: u64) -> Option<Answer> {
-        let lookup = self.lookups.remove(&request)?;
-        if lookup.answer.is_none() {
-            self.dns.cancel(request);
-        }
-        lookup.answer
+    pub fn finish_lookup(&mut self, lookup: u64) -> Option<Answer> {
+        self.dns.finish(lookup)
+    }
+
+    /// Returns the names of an address in the hosts file, if the resolver looks there.
+    pub fn names_of(&mut self, id: ResolverId, ip: IpAddr) -> Option<Vec<String>> {
+        self.dns.names_of(&self.clock, id, ip)
     }
 
     fn take_answers(&mut self) {
-        let mut woken = Vec::new();
-        for (request, answer) in self.dns.take_answers() {
-            if let Some(lookup) = self.lookups.get_mut(&request) {
-                lookup.answer = Some(answer);
-                woken.push(lookup.stack);
-            }
-        }
-        for stack in woken {
-            self.wake(stack, Cause::Woken);
-        }
+        let Self { dns, clock, waiters, ready, .. } = self;
+        dns.take_answers(clock, |stack| waiters.tell(ready, SocketWaiter::Stack(stack)));
     }
 }
 

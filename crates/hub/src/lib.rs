@@ -14,16 +14,20 @@ mod net;
 mod poller;
 mod slab;
 mod timers;
+pub mod tls;
 mod wakers;
 
 pub use clock::{Clock, MonotonicClock, StoppableClock, as_nanos};
-pub use dns::{Dns, DnsError, Family, Resolver, ResolverOptions};
+pub use dns::{
+    Answer, CacheOptions, Dns, DnsError, Family, Field, Found, Host, Nameserver, Order, Record, RecordData,
+    RecordKind, ResolverId, ResolverOptions, Transport, Wanted, reversed,
+};
 pub use error::ParkError;
 pub use http::{
     BodyError, ConnectionKey, Framing, Head, HeadLimits, Http, OutgoingBody, Refusal, ResponseFraming,
     ResponseHead, ServerId, ServerOptions, Serving, Taken, are_fields,
 };
-pub use hub::{Answer, Cause, Hub, Ready, ResolverId, WOKEN_SLOT};
+pub use hub::{Cause, Hub, Ready, WOKEN_SLOT};
 pub use net::{Address, Side, SocketFamily, SocketKey, SocketKind, Sockets, StackId, Waiter};
 pub use poller::{Event, Poller, Readiness, Waker};
 pub use timers::{TimerKey, Timers};

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use greenstack_hub::{
-    Address, Event, ParkError, Poller, Side, SocketFamily, SocketKey, Sockets, StackId, Waiter,
+    Address, Event, ParkError, Poller, Ready, Side, SocketFamily, SocketKey, Sockets, StackId, Waiter,
 };
 
 const READER: StackId = 1;
@@ -126,7 +126,7 @@ impl Hub {
     }
 
     fn close(&mut self, key: SocketKey) -> (Option<StackId>, Option<StackId>) {
-        let [reader, writer] = self.sockets.close(key);
+        let [reader, writer] = self.sockets.close(&self.poller, key);
         (stack(reader), stack(writer))
     }
 
@@ -462,7 +462,7 @@ fn a_slot_is_told_once_and_forgotten() {
     assert!(!hub.sockets.clear(left, Side::Read));
     hub.sockets.note(&hub.poller, left, Side::Read, Waiter::Slot(8), false).unwrap();
     assert_eq!(hub.sockets.waiting(), 0, "it keeps nothing alive");
-    assert_eq!(hub.sockets.close(left), [Some(Waiter::Slot(8)), None]);
+    assert_eq!(hub.sockets.close(&hub.poller, left), [Some(Waiter::Slot(8)), None]);
 }
 
 #[test]
@@ -601,4 +601,36 @@ fn a_file_cannot_be_waited_for() {
         other => panic!("{other:?}"),
     }
     assert_eq!(hub.sockets.waiting(), 0);
+}
+
+#[test]
+fn a_copy_can_be_watched_again_after_another_was_closed() {
+    let mut hub = Hub::new();
+    let (reader, mut writer) = io::pipe().unwrap();
+    for _ in 0..3 {
+        let copy = hub.sockets.watch_copy(reader.try_clone().unwrap().into());
+        hub.set_reader(copy, READER).unwrap();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(hub.woken().0, Some(READER));
+        assert_eq!(hub.close(copy), (None, None));
+    }
+}
+
+#[test]
+fn a_watched_side_that_was_ready_is_asked_again() {
+    let mut hub = greenstack_hub::Hub::new().unwrap();
+    let [left, right] = hub.sockets.pair(false).unwrap();
+    hub.watch_socket(left, Side::Read, 1, true).unwrap();
+    hub.sockets.try_send(right, b"abc").unwrap();
+    hub.poll(None).unwrap();
+    assert_eq!(hub.pop(), Some(Ready::Call(1)));
+    hub.watch_socket(left, Side::Read, 2, true).unwrap();
+    assert_eq!(hub.pop(), Some(Ready::Call(2)), "it has not been read");
+    // As many as there were: nothing tells that no more are left.
+    assert_eq!(hub.sockets.try_recv(left, &mut [0; 3]).unwrap(), 3);
+    hub.watch_socket(left, Side::Read, 3, true).unwrap();
+    assert_eq!(hub.pop(), None);
+    hub.sockets.try_send(right, b"d").unwrap();
+    hub.poll(None).unwrap();
+    assert_eq!(hub.pop(), Some(Ready::Call(3)));
 }

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::error::{Failure, of_status};
 
 /// The most arguments that a native function takes.
-const MAX_ARGUMENTS: usize = 7;
+const MAX_ARGUMENTS: usize = 8;
 
 /// What a native function returns: a value, or nothing for `undefined`.
 pub(crate) type Returned = Result<napi_value, Failure>;
@@ -130,25 +130,25 @@ impl Arguments {
         self.bytes(index, 0, length)
     }
 
-    /// The numbers of an array.
-    pub(crate) fn doubles(&self, index: usize) -> Result<Vec<f64>, Failure> {
-        self.elements(index, |element| {
-            let mut number = 0.0;
-            // SAFETY: (local) as above.
-            check(unsafe { napi_sys::napi_get_value_double(self.env, element, &mut number) })?;
-            Ok(number)
-        })
-    }
-
     /// The strings of an array.
     pub(crate) fn texts(&self, index: usize) -> Result<Vec<String>, Failure> {
-        self.elements(index, |element| text(self.env, element))
+        self.elements(index, text)
+    }
+
+    /// The numbers of an array.
+    pub(crate) fn doubles(&self, index: usize) -> Result<Vec<f64>, Failure> {
+        self.elements(index, |env, value| {
+            let mut number = 0.0;
+            // SAFETY: (local) as above.
+            check(unsafe { napi_sys::napi_get_value_double(env, value, &mut number) })?;
+            Ok(number)
+        })
     }
 
     fn elements<T>(
         &self,
         index: usize,
-        convert: impl Fn(napi_value) -> Result<T, Failure>,
+        read: impl Fn(napi_env, napi_value) -> Result<T, Failure>,
     ) -> Result<Vec<T>, Failure> {
         let array = self.values[index];
         let mut length = 0;
@@ -159,9 +159,26 @@ impl Arguments {
                 let mut element = ptr::null_mut();
                 // SAFETY: (local) as above.
                 check(unsafe { napi_sys::napi_get_element(self.env, array, position, &mut element) })?;
-                convert(element)
+                read(self.env, element)
             })
             .collect()
+    }
+
+    /// A text of which at most 255 bytes are wanted, put into `room`.
+    pub(crate) fn short_text<'a>(&self, index: usize, room: &'a mut [u8; 256]) -> Result<&'a str, Failure> {
+        let mut length = 0;
+        // SAFETY: (local) room for as many bytes as are said, the NUL included.
+        check(unsafe {
+            napi_sys::napi_get_value_string_utf8(
+                self.env,
+                self.values[index],
+                room.as_mut_ptr().cast(),
+                room.len(),
+                &mut length,
+            )
+        })?;
+        // V8 writes whole characters only.
+        Ok(std::str::from_utf8(&room[..length]).unwrap_or_default())
     }
 }
 
@@ -243,6 +260,22 @@ impl Core {
         // SAFETY: (local) as above; the text is passed with its length.
         check(unsafe {
             napi_sys::napi_create_string_utf8(self.env, text.as_ptr().cast(), text.len() as isize, &mut value)
+        })?;
+        Ok(value)
+    }
+
+    /// A Buffer with a copy of the bytes.
+    pub(crate) fn bytes_value(&self, bytes: &[u8]) -> Returned {
+        let mut value = ptr::null_mut();
+        // SAFETY: (local) as above; the bytes are passed with their length.
+        check(unsafe {
+            napi_sys::napi_create_buffer_copy(
+                self.env,
+                bytes.len(),
+                bytes.as_ptr().cast(),
+                ptr::null_mut(),
+                &mut value,
+            )
         })?;
         Ok(value)
     }

@@ -18,7 +18,7 @@ use crate::park::Inspection;
 use crate::runner::{Runner, Runners};
 use crate::turn::Pace;
 use crate::uv::Uv;
-use crate::{dns, http, park, scheduling, shared, socket};
+use crate::{dns, http, park, scheduling, shared, socket, tls};
 
 /// Everything native that belongs to one isolate. Leaked: parked stacks refer to it to the end.
 pub(crate) struct Core {
@@ -373,6 +373,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "watchCopy"(1) => socket::watch_copy,
     "duplicate"(1) => socket::duplicate,
     "detach"(1) => socket::detach,
+    "rename"(1) => socket::rename,
     "descriptor"(1) => socket::descriptor,
     "kind"(1) => socket::kind,
     "bind"(3) => socket::bind,
@@ -380,6 +381,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "startConnect"(3) => socket::start_connect,
     "finishConnect"(2) => socket::finish_connect,
     "accept"(2) => socket::accept,
+    "acceptNow"(1) => socket::accept_now,
     "receive"(3) => socket::receive,
     "receiveInto"(5) => socket::receive_into,
     "receiveFrom"(3) => socket::receive_from,
@@ -387,6 +389,9 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "send"(6) => socket::send,
     "sendTo"(7) => socket::send_to,
     "sendFile"(5) => socket::send_file,
+    "unread"(2) => socket::unread,
+    "takeUnread"(1) => socket::take_unread,
+    "unreadLength"(1) => socket::unread_length,
     "shutdown"(2) => socket::shutdown,
     "close"(1) => socket::close,
     "address"(2) => socket::address,
@@ -396,6 +401,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "getRawOption"(4) => socket::get_raw_option,
     "setMembership"(4) => socket::set_membership,
     "setMulticastInterface"(3) => socket::set_multicast_interface,
+    "interfaceIndex"(1) => socket::interface_index,
     "waitReady"(3) => socket::wait_ready,
     "watch"(4) => socket::watch,
     "unwatch"(2) => socket::unwatch,
@@ -419,9 +425,26 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "httpDetach"(1) => http::detach,
     "httpWatch"(2) => http::watch,
     "httpUnwatch"(1) => http::unwatch,
-    "addResolver"(6) => dns::add_resolver,
+    "tlsConfig"(6) => tls::config,
+    "tlsRemoveConfig"(1) => tls::remove_config,
+    "tlsKeyLog"(1) => tls::key_log,
+    "tlsOpen"(3) => tls::open,
+    "tlsHandshake"(2) => tls::handshake,
+    "tlsReceive"(3) => tls::receive,
+    "tlsReceiveInto"(5) => tls::receive_into,
+    "tlsSend"(6) => tls::send,
+    "tlsShutdown"(2) => tls::shutdown,
+    "tlsUnwrap"(2) => tls::unwrap,
+    "tlsClose"(1) => tls::close,
+    "tlsFailure"(1) => tls::failure,
+    "tlsAgreed"(1) => tls::agreed,
+    "tlsPeerCertificates"(1) => tls::peer_certificates,
+    "addResolver"(7) => dns::add_resolver,
     "removeResolver"(1) => dns::remove_resolver,
-    "lookup"(4) => dns::lookup,
+    "known"(3) => dns::known,
+    "resolve"(4) => dns::resolve,
+    "namesOf"(2) => dns::names_of,
+    "reversed"(1) => dns::reversed,
     "joinHubs"(0) => shared::join_hubs,
     "wakeHub"(1) => shared::wake_hub,
     "isHubAlive"(1) => shared::is_hub_alive,

@@ -364,7 +364,7 @@ pub(crate) fn read(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let count = core.with_deadline(timeout, || {
@@ -385,7 +385,7 @@ pub(crate) fn read_all(core: &'static Core, arguments: Arguments) -> Returned {
     let most = arguments.double(1)? as usize;
     let as_text = arguments.bool(2)?;
     let timeout = arguments.double(3)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let announced = core.hub().http().body_left(key).ok().flatten().unwrap_or(0);
@@ -412,6 +412,7 @@ pub(crate) fn read_all(core: &'static Core, arguments: Arguments) -> Returned {
         }
     })?;
     if code < 0.0 {
+        core.hub().http().unread_body(key, bytes);
         return core.double_value(code);
     }
     core.body_value(&bytes, as_text)
@@ -512,7 +513,7 @@ pub(crate) fn flush(core: &'static Core, arguments: Arguments) -> Returned {
     };
     let mut left = usize::MAX;
     let code = loop {
-        if !core.spend_immediate()? {
+        if !core.spend_immediate(timeout)? {
             break INTERRUPTED;
         }
         let code = core.with_deadline(timeout, || {

@@ -16,6 +16,7 @@ mod runner;
 mod scheduling;
 mod shared;
 mod socket;
+mod tls;
 mod turn;
 mod uv;
 

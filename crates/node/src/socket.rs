@@ -4,6 +4,7 @@
 //! a wait ends early as [`TIMED_OUT`] and [`INTERRUPTED`]. A timeout is in ms; negative means none, 0 never waits.
 //! An address is a text and a port: an IP address, or a path with the port −1.
 
+use std::ffi::CString;
 use std::io::{self, Cursor, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -109,7 +110,12 @@ impl Core {
     }
 
     /// Yields if the greenlet has used up its budget of calls that succeed at once. `false`: it was interrupted.
-    pub(crate) fn spend_immediate(&self) -> Result<bool, Failure> {
+    ///
+    /// Calls that must not wait are free: they may come from a callback of the hub, which cannot be left in the middle.
+    pub(crate) fn spend_immediate(&self, timeout: f64) -> Result<bool, Failure> {
+        if timeout == 0.0 {
+            return Ok(true);
+        }
         let count = self.immediate.get().wrapping_add(1);
         self.immediate.set(count);
         let over = count >= IMMEDIATE_BUDGET
@@ -251,6 +257,13 @@ pub(crate) fn detach(core: &'static Core, arguments: Arguments) -> Returned {
     core.io_value(detached.map(IntoRawFd::into_raw_fd))
 }
 
+/// `rename(key)`: a new key for the socket; by the old one it is closed.
+pub(crate) fn rename(core: &'static Core, arguments: Arguments) -> Returned {
+    let renamed = core.hub().rename_socket(key(&arguments)?);
+    core.note_work();
+    core.key_value(renamed)
+}
+
 /// `descriptor(key)`
 pub(crate) fn descriptor(core: &'static Core, arguments: Arguments) -> Returned {
     let descriptor = core.hub().sockets.descriptor(key(&arguments)?);
@@ -308,7 +321,7 @@ pub(crate) fn finish_connect(core: &'static Core, arguments: Arguments) -> Retur
 pub(crate) fn accept(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let timeout = arguments.double(1)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let accepted = core.with_deadline(timeout, || {
@@ -319,12 +332,18 @@ pub(crate) fn accept(core: &'static Core, arguments: Arguments) -> Returned {
     core.double_value(accepted)
 }
 
+/// `acceptNow(key)`: the key of a connection that is known to wait, without another look at what the system reports.
+pub(crate) fn accept_now(core: &'static Core, arguments: Arguments) -> Returned {
+    let accepted = core.hub().sockets.try_accept(key(&arguments)?);
+    core.key_value(accepted)
+}
+
 /// `receive(key, limit, timeout)`: bytes put into the scratch memory.
 pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -341,7 +360,7 @@ pub(crate) fn receive_into(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -360,7 +379,7 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
     let timeout = arguments.double(4)?;
     let all = arguments.bool(5)?;
     core.note_sent(0)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let mut sent = 0;
@@ -388,7 +407,7 @@ pub(crate) fn receive_from(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -411,7 +430,7 @@ pub(crate) fn receive_from_into(core: &'static Core, arguments: Arguments) -> Re
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let received = core.with_deadline(timeout, || {
@@ -433,7 +452,7 @@ pub(crate) fn send_to(core: &'static Core, arguments: Arguments) -> Returned {
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
     let address = if arguments.text(5)?.is_empty() { None } else { Some(address_of(&arguments, 5)?) };
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let sent = core.with_deadline(timeout, || {
@@ -458,7 +477,7 @@ pub(crate) fn send_file(core: &'static Core, arguments: Arguments) -> Returned {
     let mut sent = 0;
     let result = core.with_deadline(timeout, || {
         while sent < count {
-            if !core.spend_immediate()? {
+            if !core.spend_immediate(timeout)? {
                 return Ok(INTERRUPTED);
             }
             let moved = core.attempt(key, Side::Write, timeout != 0.0, || {
@@ -476,6 +495,28 @@ pub(crate) fn send_file(core: &'static Core, arguments: Arguments) -> Returned {
     })?;
     core.note_sent(sent)?;
     core.double_value(result)
+}
+
+/// `unread(key, view)`: puts bytes back, before all that comes. 0 or a negative code.
+pub(crate) fn unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let bytes = arguments.all_bytes(1)?.with(|bytes| bytes.to_vec());
+    let result = core.hub().sockets.unread(key(&arguments)?, bytes);
+    core.done_value(result)
+}
+
+/// `takeUnread(key)`: a Buffer of the bytes that were put back, or a negative code.
+pub(crate) fn take_unread(core: &'static Core, arguments: Arguments) -> Returned {
+    let taken = core.hub().sockets.take_unread(key(&arguments)?);
+    match taken {
+        Ok(bytes) => core.bytes_value(&bytes),
+        Err(error) => core.double_value(negative_errno(&error)),
+    }
+}
+
+/// `unreadLength(key)`: how many bytes were put back and not received again.
+pub(crate) fn unread_length(core: &'static Core, arguments: Arguments) -> Returned {
+    let length = core.hub().sockets.unread_len(key(&arguments)?);
+    core.double_value(length as f64)
 }
 
 /// `shutdown(key, how)`: 1 reading, 2 writing, 3 both. 0 or a negative code.
@@ -568,12 +609,20 @@ pub(crate) fn set_multicast_interface(core: &'static Core, arguments: Arguments)
     core.done_value(set)
 }
 
+/// `interfaceIndex(name)`: the number of a network interface, 0 if there is none of that name.
+pub(crate) fn interface_index(core: &'static Core, arguments: Arguments) -> Returned {
+    let Ok(name) = CString::new(arguments.text(0)?) else { return core.int_value(0) };
+    // SAFETY: (local) the name ends with NUL.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    core.double_value(index.into())
+}
+
 /// `waitReady(key, sides, timeout)`: which of the sides are ready, as bits.
 pub(crate) fn wait_ready(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let wanted = arguments.int(1)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate()? {
+    if !core.spend_immediate(timeout)? {
         return core.double_value(INTERRUPTED);
     }
     let ready = core.with_deadline(timeout, || {
@@ -617,7 +666,7 @@ impl Core {
     }
 
     /// Tells TypeScript how many bytes a call has sent that may fail.
-    fn note_sent(&self, sent: usize) -> Result<(), Failure> {
+    pub(crate) fn note_sent(&self, sent: usize) -> Result<(), Failure> {
         let shared = self.script()?.shared;
         shared.set(SharedWord::SentLow, (sent & 0x3fff_ffff) as i32);
         shared.set(SharedWord::SentHigh, (sent >> 30) as i32);

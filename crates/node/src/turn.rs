@@ -22,6 +22,10 @@ const MAX_BATCH: u32 = 256;
 /// Entries taken between two looks at the clock, at the most. A look costs a tenth of a switch.
 const MAX_ENTRIES_PER_LOOK: u32 = 8;
 
+/// Entries taken between two looks at what the system reports, at the most, while there are always more: whatever is
+/// reported queues up behind them anyway.
+const MAX_ENTRIES_PER_FETCH: u32 = 128;
+
 /// Who is so far behind in the ready queue is looked up ahead of time, and who is nearer has its frames fetched.
 const FAR_AHEAD: usize = 6;
 const NEAR_AHEAD: usize = 3;
@@ -47,6 +51,8 @@ struct Slice {
     start: u64,
     last_look: u64,
     entries: u32,
+    /// Entries taken since what the system reports was fetched last.
+    unfetched: u32,
 }
 
 impl Core {
@@ -69,7 +75,7 @@ impl Core {
             self.slice_start.set(hub.now());
         }
         let start = self.slice_start.get();
-        let mut slice = Slice { start, last_look: start, entries: 0 };
+        let mut slice = Slice { start, last_look: start, entries: 0, unfetched: 0 };
         let result = self.away_from_main(|| {
             while let Some(runner) = self.next(&mut slice)? {
                 self.enter(&runner);
@@ -100,6 +106,10 @@ impl Core {
     /// Enters one stack from the main one and comes back.
     pub(crate) fn visit(&self, runner: &Rc<Runner>) {
         self.away_from_main(|| self.enter(runner));
+        // Unlike a turn, which goes back to libuv, this returns to JavaScript.
+        if self.is_worker {
+            self.renew_termination();
+        }
     }
 
     /// Archives the main stack in V8 while `operation` enters others.
@@ -125,6 +135,7 @@ impl Core {
             return Ok(Some(runner));
         }
         slice.entries += 1;
+        slice.unfetched += 1;
         if slice.entries >= self.pace.entries_per_look.get() && self.is_over(slice) {
             self.put_starts_back()?;
             return Ok(None);
@@ -176,7 +187,7 @@ impl Core {
                     return Ok(Some(runner));
                 }
                 None => {
-                    self.look_around();
+                    self.look_again(slice);
                     if self.hub().is_idle() {
                         return Ok(self.surplus_runner().inspect(|_| self.handed_over.set(REST_ENDS)));
                     }
@@ -280,9 +291,23 @@ impl Core {
         }
     }
 
-    /// Looks at the clock, timers and descriptors, and tells whether the turn has used up its time.
+    /// Looks for more when nothing is ready. After a single entry nothing is likely to have come: libuv tells.
+    fn look_again(&self, slice: &mut Slice) {
+        if std::mem::take(&mut slice.unfetched) > 2 {
+            self.look_around();
+        } else {
+            self.hub().run_due();
+        }
+    }
+
+    /// Looks at the clock, timers and now and then descriptors, and tells whether the turn has used up its time.
     fn is_over(&self, slice: &mut Slice) -> bool {
-        self.look_around();
+        if slice.unfetched >= MAX_ENTRIES_PER_FETCH {
+            slice.unfetched = 0;
+            self.look_around();
+        } else {
+            self.hub().run_due();
+        }
         let now = self.hub().now();
         let interval = as_nanos(self.switch_interval.get());
         let pace = &self.pace.entries_per_look;

@@ -168,12 +168,17 @@ impl Uv {
 
     /// Takes turns as long as somebody is ready and the switch interval lasts.
     fn pump(&self, core: &'static Core) {
+        core.look_around();
+        self.take_turns(core);
+    }
+
+    /// As [`pump`](Self::pump), when it is known what the system reports.
+    fn take_turns(&self, core: &'static Core) {
         if self.pumping.replace(true) {
             // Somebody runs Node's loop inside a callback of it.
             return;
         }
         let start = core.hub().now();
-        core.look_around();
         // A turn ends by looking around itself, so only promise reactions can have made somebody ready since.
         while core.has_work() && call_turn(core) && !core.is_closed() {
             if core.hub().now() - start >= as_nanos(core.switch_interval.get()) {
@@ -275,7 +280,8 @@ unsafe extern "C" fn on_poll(handle: *mut Handle, _status: c_int, _events: c_int
     if let Some(uv) = core.uv.get() {
         // Also when nobody waits: libuv tells of the descriptor for ever, until what it has is fetched.
         core.fetch_events();
-        uv.pump(core);
+        core.hub().run_due();
+        uv.take_turns(core);
     }
 }
 

@@ -109,6 +109,8 @@ pub(crate) struct Connection {
     pub(crate) body: Body,
     /// Bytes of the body that were read, or of what was discarded.
     pub(crate) received: u64,
+    /// What was read of the body and given back, to be read first.
+    pub(crate) unread: Vec<u8>,
     /// What is to be sent, from `sent` on.
     pub(crate) output: Vec<u8>,
     pub(crate) sent: usize,
@@ -134,6 +136,7 @@ impl Connection {
             scan: Scan::default(),
             body: Body::Length(0),
             received: 0,
+            unread: Vec::new(),
             output: Vec::new(),
             sent: 0,
         }

@@ -87,6 +87,12 @@ impl Serving<'_> {
         loop {
             let Http { connections, received, .. } = &mut *self.http;
             let connection = connections.get_mut(key.0).ok_or_else(crate::error::bad_descriptor)?;
+            if !connection.unread.is_empty() {
+                let count = connection.unread.len().min(into.len());
+                into[..count].copy_from_slice(&connection.unread[..count]);
+                connection.unread.drain(..count);
+                return Ok(count);
+            }
             if connection.body.is_done() || into.is_empty() {
                 return Ok(0);
             }
@@ -134,6 +140,14 @@ impl Serving<'_> {
         }
     }
 
+    /// Gives back what was read of the body, so that it is read again: for a wait that was broken off.
+    pub fn unread_body(&mut self, key: ConnectionKey, mut bytes: Vec<u8>) {
+        if let Ok(connection) = self.get(key) {
+            bytes.append(&mut connection.unread);
+            connection.unread = bytes;
+        }
+    }
+
     fn max_body_of(&mut self, key: ConnectionKey) -> io::Result<u64> {
         let id = self.get(key)?.server;
         Ok(self.http.servers.at(id).map_or(0, |server| server.options.max_body))
@@ -146,6 +160,9 @@ impl Serving<'_> {
     pub fn whole_body(&mut self, key: ConnectionKey) -> io::Result<Option<&[u8]>> {
         let connection = self.get(key)?;
         let Body::Length(left) = connection.body else { return Ok(None) };
+        if !connection.unread.is_empty() {
+            return Ok(None);
+        }
         let waiting = &connection.input[connection.used..];
         Ok(usize::try_from(left).ok().and_then(|length| waiting.get(..length)))
     }

@@ -470,6 +470,7 @@ impl Serving<'_> {
         connection.awaits_continue = head.expects_continue;
         connection.body = Body::new(head.framing);
         connection.received = 0;
+        connection.unread.clear();
         connection.closes = false;
         *taken = Some(Taken {
             server: connection.server,
@@ -497,6 +498,7 @@ impl Serving<'_> {
         connection.deadline = 0;
         connection.keeps_alive = false;
         connection.closes = true;
+        connection.unread.clear();
         connection.awaits_continue = false;
         // What follows is not looked at: nobody knows where it belongs.
         connection.body = Body::Length(u64::MAX);
@@ -589,6 +591,7 @@ impl Serving<'_> {
             self.rest(index);
         } else {
             connection.state = State::Draining;
+            connection.unread.clear();
             connection.received = 0;
             connection.deadline = self.streams.now + as_nanos(DRAINING);
             self.streams.ready.push_back(Ready::Connection(index));

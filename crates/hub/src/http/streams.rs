@@ -49,7 +49,7 @@ impl Streams<'_> {
 
     /// Closes it; whoever waits for it is told.
     pub(crate) fn close(&mut self, link: Link) {
-        let told = self.sockets.close(link.socket);
+        let told = self.sockets.close(self.poller, link.socket);
         for waiter in told.into_iter().flatten() {
             self.waiters.tell(self.ready, waiter);
         }

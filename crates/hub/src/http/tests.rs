@@ -539,3 +539,8 @@ fn whatever_chunks_come_and_however_they_are_split_the_result_is_the_same() {
         }
     }
 }
+
+#[test]
+fn an_idle_connection_is_small() {
+    assert!(size_of::<super::connection::Connection>() <= 400);
+}

@@ -110,12 +110,23 @@ struct Socket {
     raw: RawSocket,
     /// The other end, where it was told when the connection was made.
     peer: Option<Address>,
+    /// Was received already, and goes before all that comes.
+    unread: Vec<u8>,
     registered: bool,
+    /// Whether others may have the descriptor too: then closing it does not end its registration.
+    shared: bool,
     read: Direction,
     write: Direction,
 }
 
 impl Socket {
+    fn deregister_from(&mut self, poller: &Poller) {
+        if self.registered {
+            // Fails only if the descriptor is broken, and then there are no events either.
+            let _ = poller.deregister(self);
+        }
+    }
+
     fn direction(&mut self, side: Side) -> &mut Direction {
         match side {
             Side::Read => &mut self.read,
@@ -256,12 +267,12 @@ impl Sockets {
         let raw = RawSocket::from(descriptor);
         raw.set_nonblocking(true)?;
         raw.set_cloexec(true)?;
-        Ok(self.insert(raw, None))
+        Ok(self.insert_shared(raw))
     }
 
     /// Watches a descriptor of any kind through a copy of it; only waiting is possible then.
     pub fn watch_copy(&mut self, copy: OwnedFd) -> SocketKey {
-        self.insert(RawSocket::from(copy), None)
+        self.insert_shared(RawSocket::from(copy))
     }
 
     /// Tells what kind of socket it is.
@@ -297,26 +308,83 @@ impl Sockets {
     /// Forgets a socket without closing it. Returns its descriptor, non-blocking, and whom to tell.
     ///
     /// # Errors
-    /// `EBADF` if the socket is closed.
+    /// `EBADF` if the socket is closed, `EBUSY` if it keeps bytes that would be lost.
     pub fn detach(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(OwnedFd, [Option<Waiter>; 2])> {
-        let (mut socket, told) = self.remove(key).ok_or_else(bad_descriptor)?;
-        if socket.registered {
-            // Fails only if the descriptor is broken, and then there are no events either.
-            let _ = poller.deregister(&mut socket);
+        const EBUSY: i32 = 16;
+        if !self.get(key)?.unread.is_empty() {
+            return Err(io::Error::from_raw_os_error(EBUSY));
         }
+        let (socket, told) = self.take_out(poller, key)?;
         Ok((socket.raw.into(), told))
+    }
+
+    /// Gives a socket a new key: whoever has the old one finds it closed. Returns whom to tell.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn rename(
+        &mut self,
+        poller: &Poller,
+        key: SocketKey,
+    ) -> io::Result<(SocketKey, [Option<Waiter>; 2])> {
+        let (mut socket, told) = self.take_out(poller, key)?;
+        socket.registered = false;
+        (socket.read, socket.write) = (Direction::new(), Direction::new());
+        Ok((SocketKey(self.slab.insert(socket)), told))
+    }
+
+    fn take_out(&mut self, poller: &Poller, key: SocketKey) -> io::Result<(Socket, [Option<Waiter>; 2])> {
+        let (mut socket, told) = self.remove(key).ok_or_else(bad_descriptor)?;
+        socket.deregister_from(poller);
+        Ok((socket, told))
+    }
+
+    /// Returns the bytes that were put back, which are the caller's then.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn take_unread(&mut self, key: SocketKey) -> io::Result<Vec<u8>> {
+        Ok(std::mem::take(&mut self.get_mut(key)?.unread))
+    }
+
+    /// Returns how many bytes were put back and not received again.
+    pub fn unread_len(&self, key: SocketKey) -> usize {
+        self.slab.get(key.0).map_or(0, |socket| socket.unread.len())
+    }
+
+    /// Puts back bytes that were received: they come before all others.
+    ///
+    /// # Errors
+    /// `EBADF` if the socket is closed.
+    pub fn unread(&mut self, key: SocketKey, bytes: Vec<u8>) -> io::Result<()> {
+        self.get_mut(key)?.unread.splice(..0, bytes);
+        Ok(())
     }
 
     /// Closes a socket and returns whom to tell, who find it closed. Idempotent.
     ///
     /// Closing ends its registration, unless a child process holds a copy; the events of that name a stale key.
-    pub fn close(&mut self, key: SocketKey) -> [Option<Waiter>; 2] {
-        self.remove(key).map_or([None, None], |(_, told)| told)
+    pub fn close(&mut self, poller: &Poller, key: SocketKey) -> [Option<Waiter>; 2] {
+        let Some((mut socket, told)) = self.remove(key) else { return [None, None] };
+        if socket.shared {
+            socket.deregister_from(poller);
+        }
+        told
     }
 
     fn insert(&mut self, raw: RawSocket, peer: Option<Address>) -> SocketKey {
         let (read, write) = (Direction::new(), Direction::new());
-        SocketKey(self.slab.insert(Socket { raw, peer, registered: false, read, write }))
+        let unread = Vec::new();
+        let socket = Socket { raw, peer, unread, registered: false, shared: false, read, write };
+        SocketKey(self.slab.insert(socket))
+    }
+
+    fn insert_shared(&mut self, raw: RawSocket) -> SocketKey {
+        let key = self.insert(raw, None);
+        if let Some(socket) = self.slab.get_mut(key.0) {
+            socket.shared = true;
+        }
+        key
     }
 
     fn remove(&mut self, key: SocketKey) -> Option<(Socket, [Option<Waiter>; 2])> {
@@ -384,6 +452,23 @@ impl Sockets {
         self.slab.get_mut(key.0).is_some_and(|socket| socket.direction(side).hung_up)
     }
 
+    /// Returns whether a side is ready, where an event has told so before and none may tell it again.
+    pub(crate) fn is_still_ready(&mut self, key: SocketKey, side: Side) -> bool {
+        if side == Side::Read && self.slab.get_mut(key.0).is_some_and(|socket| !socket.unread.is_empty()) {
+            return true;
+        }
+        let known = |socket: &mut Socket| socket.registered && socket.direction(side).ready;
+        if !self.slab.get_mut(key.0).is_some_and(known) {
+            return false;
+        }
+        let (readable, writable) = self.poll_sides(key).unwrap_or((true, true));
+        let ready = if side == Side::Read { readable } else { writable };
+        if let Some(socket) = self.slab.get_mut(key.0) {
+            socket.direction(side).ready = ready;
+        }
+        ready
+    }
+
     /// Lets the next operation on a side ask the system, whatever events have told so far.
     pub(crate) fn doubt(&mut self, key: SocketKey, side: Side) {
         if let Some(socket) = self.slab.get_mut(key.0) {
@@ -397,11 +482,15 @@ impl Sockets {
     /// # Errors
     /// `EBADF` if the socket is closed, else what poll(2) returned.
     pub fn poll_sides(&self, key: SocketKey) -> io::Result<(bool, bool)> {
-        let mut descriptors = [PollFd::new(&self.get(key)?.raw, PollFlags::IN | PollFlags::OUT)];
+        let Socket { raw, unread, .. } = self.get(key)?;
+        let mut descriptors = [PollFd::new(raw, PollFlags::IN | PollFlags::OUT)];
         poll(&mut descriptors, Some(&Timespec::default()))?;
         let ready = descriptors[0].revents();
         let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-        Ok((ready.intersects(PollFlags::IN | broken), ready.intersects(PollFlags::OUT | broken)))
+        Ok((
+            !unread.is_empty() || ready.intersects(PollFlags::IN | broken),
+            ready.intersects(PollFlags::OUT | broken),
+        ))
     }
 
     /// Takes in an [`Event::Io`](crate::Event::Io) and returns whom to tell: who reads and who writes.

@@ -115,7 +115,14 @@ impl Sockets {
     /// # Errors
     /// `WouldBlock` if nothing has arrived, `EBADF` if the socket is closed, else what recv(2) returned.
     pub fn try_recv(&mut self, key: SocketKey, buffer: &mut [u8]) -> io::Result<usize> {
-        self.get_mut(key)?.transfer(Side::Read, buffer.len(), |mut raw| raw.read(buffer))
+        let socket = self.get_mut(key)?;
+        if !socket.unread.is_empty() {
+            let count = socket.unread.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&socket.unread[..count]);
+            socket.unread.drain(..count);
+            return Ok(count);
+        }
+        socket.transfer(Side::Read, buffer.len(), |mut raw| raw.read(buffer))
     }
 
     /// Hands over as much of `data` as the kernel takes and returns how many bytes that were. Raises no `SIGPIPE`.

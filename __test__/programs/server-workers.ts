@@ -1,0 +1,71 @@
+/** A server in three processes, each of which answers with its number; the primary asks, kills one, pauses and stops them. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run, sleep } from 'greenstack';
+import { StreamServer } from 'greenstack/server';
+import { createConnection } from 'greenstack/socket';
+
+const WORKERS = 3;
+const byPath = process.argv[2] === 'path';
+const isPrimary = process.send === undefined;
+const directory = byPath && isPrimary ? mkdtempSync(join(tmpdir(), 'greenstack-')) : '';
+
+const server = new StreamServer(
+  byPath ? { path: join(directory, 'socket') } : '127.0.0.1:0',
+  (socket) => {
+    socket.sendAll(`${process.pid}`);
+    sleep(1);
+  },
+  { workers: WORKERS },
+);
+
+function ask(): number {
+  const { address } = server;
+  using socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
+  return Number(socket.recv(100, 20_000).toString());
+}
+
+function askUntil(condition: (answered: Set<number>) => boolean): void {
+  const answered = new Set<number>();
+  while (!condition(answered)) answered.add(ask());
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function bePrimary(): void {
+  server.start();
+  askUntil((answered) => answered.size > 1);
+  console.log('several workers');
+  const [victim] = server.workerPids;
+  process.kill(victim!, 'SIGKILL');
+  while (server.workerPids.includes(victim!) || server.workerPids.length < WORKERS) sleep(1);
+  const [, , newcomer] = server.workerPids;
+  askUntil((answered) => answered.has(newcomer!));
+  console.log('another one after SIGKILL');
+  server.stopAccepting();
+  sleep(200);
+  try {
+    const { address } = server;
+    using socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
+    socket.recv(100, 100);
+  } catch (error) {
+    console.log((error as NodeJS.ErrnoException).code === 'ETIMEDOUT' ? 'paused' : error);
+  }
+  server.startAccepting();
+  ask();
+  console.log('resumed');
+  const pids = server.workerPids;
+  server.stop();
+  console.log(pids.some(isAlive) ? 'some left' : 'all gone');
+  if (directory !== '') rmSync(directory, { recursive: true });
+}
+
+void run(isPrimary ? bePrimary : () => server.serveForever());
