@@ -137,6 +137,23 @@ function httpMetrics(operation, connections, title, targets) {
   ];
 }
 
+/**
+ * An app of a framework; Node is the same app on the server that it is written for.
+ *
+ * @param {string} name
+ * @param {string} title
+ * @param {Target[]} targets
+ * @returns {Operation}
+ */
+function httpApp(name, title, targets) {
+  const operation = `http-${name}`;
+  return {
+    name: operation,
+    server: 'http-apps',
+    metrics: httpMetrics(operation, 50, `HTTP, ${title}`, targets),
+  };
+}
+
 /** @type {Operation[]} */
 export const operations = [
   {
@@ -434,6 +451,11 @@ export const operations = [
     server: 'http-server',
     metrics: httpMetrics('http-backend', 50, 'HTTP, after 5 ms, 50 connections', [within('node', 1)]),
   },
+  httpApp('listener', 'a Node-style listener', [within('node', 0.83)]),
+  httpApp('express4', 'an Express 4 app', [within('node', 0.83)]),
+  httpApp('express5', 'an Express 5 app', [within('node', 0.83)]),
+  httpApp('koa', 'a Koa app', [within('node', 0.83)]),
+  httpApp('hono', 'a Hono app', [within('node', 0.67)]),
   {
     name: 'http-idle',
     server: 'http-server',

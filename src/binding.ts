@@ -375,6 +375,10 @@ interface Native {
   /** The time is that without any progress. */
   httpFlush(connection: number, timeout: number): number;
   httpAbort(connection: number): void;
+  /** 0: the slot is called when something comes from the client, or it goes; 1: it has gone. */
+  httpWatch(connection: number, slot: number): number;
+  /** `false` if the slot will be called, or was. */
+  httpUnwatch(connection: number): boolean;
   /** What was received and not used; the socket is the caller's. */
   httpDetach(connection: number): Buffer | number;
   /** The argument that cannot be used and why, if there is one. Of each identity: name, certificate, key. */

@@ -524,6 +524,11 @@ function reasonNotToPark(greenlet: Runnable): string | undefined {
   return 'here: the greenlet is inside an async scope that was opened by native code, which cannot be left in the middle.';
 }
 
+/** Whether the caller could wait here: it is a greenlet, and nothing is in the way. */
+export function isParkable(): boolean {
+  return current !== null && reasonNotToPark(current) === undefined;
+}
+
 /** The slow part of {@link prepare}. Whatever it throws, the wait is cancelled. */
 function faceTrouble(greenlet: Runnable, wait: Wait): void {
   const refusal = destroyed ? new HubDestroyed() : refusalToPark(greenlet, wait);

@@ -91,6 +91,10 @@ export class HttpRequest {
   declare _answered: boolean;
   /** When it was taken, if that is logged. @internal */
   declare _began: number;
+  /** What a Node-style listener has answered, for the log; 0: nothing. @internal */
+  declare _status: number;
+  /** Bytes of the body of that. @internal */
+  declare _sent: number;
   /** Whether the client has gone. @internal */
   declare _lost: boolean;
   /** @internal */
@@ -120,6 +124,8 @@ export class HttpRequest {
     this._answered = false;
     this._lost = false;
     this._began = 0;
+    this._status = 0;
+    this._sent = 0;
     this._host = host;
     this._facts = word(HttpWord.Facts);
     this._head = head;
@@ -215,6 +221,39 @@ export class HttpRequest {
    */
   get environ(): Environ {
     return (this._environ ??= environOf(this));
+  }
+
+  /** The value of a field that has one line; its name in lower case. Takes nothing apart. @internal */
+  _field(name: string): string | null {
+    if (this._headers !== null) return this._headers.get(name);
+    const head = this._head;
+    let start = this._fields;
+    for (let end = head.indexOf('\r\n', start); end > start; end = head.indexOf('\r\n', start)) {
+      const after = start + name.length;
+      if (head.charCodeAt(after) === 58 && head.slice(start, after).toLowerCase() === name)
+        return head.slice(after + 1, end).trim();
+      start = end + 2;
+    }
+    return null;
+  }
+
+  /** The body as text, if it has come. @internal */
+  _textNow(): string | undefined {
+    if (this._length < 0 || this._key === 0 || this._rest !== null) return undefined;
+    return native.httpBody(this._key, true) as string | undefined;
+  }
+
+  /** Names and values of the header fields in turn, as they came. @internal */
+  _rawHeaders(): string[] {
+    const head = this._head;
+    const raw: string[] = [];
+    let start = this._fields;
+    for (let end = head.indexOf('\r\n', start); end > start; end = head.indexOf('\r\n', start)) {
+      const colon = head.indexOf(':', start);
+      raw.push(head.slice(start, colon), head.slice(colon + 1, end).trim());
+      start = end + 2;
+    }
+    return raw;
   }
 
   // ---- the body

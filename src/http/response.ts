@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { HttpFlag } from '../binding.js';
 import { checkOptions, describe } from '../checks.js';
 import { type HeadersInit, HttpHeaders, checkValue } from './headers.js';
+import { ingredientsOf } from './light-response.js';
 
 /** What native code writes for a number of a media type; `TYPES` in crates/hub/src/http/response.rs has the same list. */
 const MEDIA_TYPES: ReadonlyArray<string | undefined> = [
@@ -165,14 +166,19 @@ export interface Reply {
   /** What the handler says that it will be; −1: nothing. */
   length: number;
   trailers: (() => HeadersInit) | undefined;
+  /** Whether a media type may be guessed: not that of a `Response`, which would have told. */
+  guesses: boolean;
 }
 
 /** What a handler has returned, as it is sent. */
 export function replyOf(result: unknown): Reply {
   if (result instanceof HttpResponse) return result._reply();
   if (result instanceof Response) {
+    const made = ingredientsOf(result);
+    if (made !== null)
+      return replyWith(made.status, made.headers, made.statusText, made.body, undefined, false);
     const headers = new HttpHeaders(result.headers);
-    return replyWith(result.status, headers, result.statusText, result.body as HttpBody, undefined);
+    return replyWith(result.status, headers, result.statusText, result.body as HttpBody, undefined, false);
   }
   if (!isBody(result)) {
     throw new TypeError(
@@ -196,8 +202,9 @@ function replyWith(
   reason: string,
   body: HttpBody,
   trailers: (() => HeadersInit) | undefined,
+  guesses = true,
 ): Reply {
-  const own: Reply = { status, flags: 0, fields: '', reason, body, length: -1, trailers };
+  const own: Reply = { status, flags: 0, fields: '', reason, body, length: -1, trailers, guesses };
   if (reason !== '') own.flags |= HttpFlag.HasReason;
   if (headers === null) {
     own.flags |= mediaTypeOf(body);
@@ -213,7 +220,7 @@ function replyWith(
   }
   if (/(?:^|,)\s*close\s*(?:,|$)/i.test(headers.get('connection') ?? '')) own.flags |= HttpFlag.Close;
   if (headers.has('date')) own.flags |= HttpFlag.HasDate;
-  if (!headers.has('content-type')) own.flags |= mediaTypeOf(body);
+  if (guesses && !headers.has('content-type')) own.flags |= mediaTypeOf(body);
   own.fields = headers._lines();
   if (own.fields !== '') own.flags |= HttpFlag.HasFields;
   return own;

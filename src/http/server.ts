@@ -468,9 +468,10 @@ export class HttpServer {
   #answer(request: HttpRequest, result: unknown): void {
     const settled = isThenable(result) ? waitFor(result) : result;
     if (request._answered) {
-      // It has taken the connection over.
+      // It has taken the connection over, or answered by other means.
       if (settled !== undefined)
         throw new TypeError('the handler has upgraded the connection, and returned a response as well');
+      if (this.#log !== null && request._status !== 0) this.#noteAnswer(request, request._status, request._sent);
       return;
     }
     this.#send(request, replyOf(settled));
@@ -482,22 +483,27 @@ export class HttpServer {
       this.#sendReply(request, reply);
       return;
     }
-    const { remoteAddress } = request;
+    // It is not known any more afterwards.
+    void request.remoteAddress;
     let bytes = 0;
     try {
       bytes = this.#sendReply(request, reply);
     } finally {
-      this.#note({
-        remoteAddress,
-        time: new Date(Date.now() - (now() - request._began)),
-        line: request.line,
-        status: reply.status,
-        bytes,
-        duration: now() - request._began,
-        referer: request.headers.get('referer') ?? '',
-        userAgent: request.headers.get('user-agent') ?? '',
-      });
+      this.#noteAnswer(request, reply.status, bytes);
     }
+  }
+
+  #noteAnswer(request: HttpRequest, status: number, bytes: number): void {
+    this.#note({
+      remoteAddress: request.remoteAddress,
+      time: new Date(Date.now() - (now() - request._began)),
+      line: request.line,
+      status,
+      bytes,
+      duration: now() - request._began,
+      referer: request.headers.get('referer') ?? '',
+      userAgent: request.headers.get('user-agent') ?? '',
+    });
   }
 
   /** Tells the access log. */
@@ -576,7 +582,7 @@ export class HttpServer {
   #begin(request: HttpRequest, reply: Reply, first: Piece | null): void {
     const { status, fields, length, reason } = reply;
     const isTyped = (reply.flags & HttpFlag.HasFields) !== 0 && /^content-type:/im.test(fields);
-    const flags = isTyped ? reply.flags : reply.flags | mediaTypeOf(first);
+    const flags = isTyped || !reply.guesses ? reply.flags : reply.flags | mediaTypeOf(first);
     request._answered = true;
     const begun = native.httpBegin(request._key, status, flags, fields, length, reason);
     if (begun < 0) request._fail(begun);
@@ -639,7 +645,16 @@ function failureOf({ status, message, headers }: HttpError): Reply {
   const fields = headers._lines();
   const flags =
     HttpFlag.Text | (fields === '' ? 0 : HttpFlag.HasFields) | (status === 408 ? HttpFlag.Close : 0);
-  return { status, flags, fields, reason: '', body: message, length: -1, trailers: undefined };
+  return {
+    status,
+    flags,
+    fields,
+    reason: '',
+    body: message,
+    length: -1,
+    trailers: undefined,
+    guesses: false,
+  };
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -23,7 +23,8 @@ func load() {
 		loadConnect(server)
 	case "bulk":
 		loadBulk(server)
-	case "http-hello", "http-post-json", "http-large", "http-backend":
+	case "http-hello", "http-post-json", "http-large", "http-backend",
+		"http-listener", "http-express4", "http-express5", "http-koa", "http-hono":
 		loadHTTP(operation, server)
 	case "http-idle":
 		loadHTTPIdle(server)

@@ -551,3 +551,16 @@ pub(crate) fn detach(core: &'static Core, arguments: Arguments) -> Returned {
         Err(error) => core.double_value(negative_errno(&error)),
     }
 }
+
+/// `httpWatch(key, slot)`: 0: the slot is called when something comes from the client, or it goes; 1: it has gone.
+pub(crate) fn watch(core: &'static Core, arguments: Arguments) -> Returned {
+    let slot = arguments.index(1)?;
+    let watched = core.hub().http().watch_client(key(&arguments)?, slot);
+    core.double_value(done(watched))
+}
+
+/// `httpUnwatch(key)`: `false` if the slot will be called, or was.
+pub(crate) fn unwatch(core: &'static Core, arguments: Arguments) -> Returned {
+    let unwatched = core.hub().http().unwatch_client(key(&arguments)?);
+    core.bool_value(unwatched)
+}

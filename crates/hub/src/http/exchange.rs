@@ -386,6 +386,27 @@ impl Serving<'_> {
         Ok(true)
     }
 
+    /// Queues [`Ready::Call`](crate::Ready::Call) for `slot`, once, when something comes from the client while nobody
+    /// reads it, or it goes. `true`: it has gone already, and nothing is queued.
+    ///
+    /// # Errors
+    /// `EBADF` if the connection is closed, `EBUSY` if somebody reads.
+    pub fn watch_client(&mut self, key: ConnectionKey, slot: u32) -> io::Result<bool> {
+        let link = self.get(key)?.link;
+        if self.streams.has_ended(link) {
+            return Ok(true);
+        }
+        self.streams.watch(link, slot)?;
+        Ok(false)
+    }
+
+    /// Takes back what [`watch_client`](Self::watch_client) has begun; `false` if it is too late for that.
+    pub fn unwatch_client(&mut self, key: ConnectionKey) -> bool {
+        let Ok(connection) = self.get(key) else { return false };
+        let link = connection.link;
+        self.streams.forget(link)
+    }
+
     /// Gives a request up: the connection is closed. Idempotent.
     pub fn abort(&mut self, key: ConnectionKey) {
         if self.get(key).is_ok() {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 
+use crate::error::{ParkError, bad_descriptor};
 use crate::hub::{Ready, Waiters};
 use crate::net::{Side, SocketKey, Sockets, Waiter};
 use crate::poller::Poller;
@@ -72,7 +73,23 @@ impl Streams<'_> {
     }
 
     /// Waits no more.
-    pub(crate) fn forget(&mut self, link: Link) {
-        self.sockets.clear(link.socket, Side::Read);
+    pub(crate) fn forget(&mut self, link: Link) -> bool {
+        self.sockets.clear(link.socket, Side::Read)
+    }
+
+    /// Whether an event has told that the peer sends nothing more.
+    pub(crate) fn has_ended(&mut self, link: Link) -> bool {
+        self.sockets.has_hung_up(link.socket, Side::Read)
+    }
+
+    /// Calls a slot at the next event, which may be the end.
+    pub(crate) fn watch(&mut self, link: Link, slot: u32) -> io::Result<()> {
+        const EBUSY: i32 = 16;
+        let noted = self.sockets.note(self.poller, link.socket, Side::Read, Waiter::Slot(slot), false);
+        noted.map_err(|error| match error {
+            ParkError::Busy => io::Error::from_raw_os_error(EBUSY),
+            ParkError::Closed => bad_descriptor(),
+            ParkError::System(error) => error,
+        })
     }
 }

@@ -447,6 +447,11 @@ impl Sockets {
         self.slab.get_mut(key.0).is_some_and(|socket| socket.registered && socket.direction(side).ready)
     }
 
+    /// Whether an event has told the end of a side.
+    pub(crate) fn has_hung_up(&mut self, key: SocketKey, side: Side) -> bool {
+        self.slab.get_mut(key.0).is_some_and(|socket| socket.direction(side).hung_up)
+    }
+
     /// Returns whether a side is ready, where an event has told so before and none may tell it again.
     pub(crate) fn is_still_ready(&mut self, key: SocketKey, side: Side) -> bool {
         if side == Side::Read && self.slab.get_mut(key.0).is_some_and(|socket| !socket.unread.is_empty()) {
