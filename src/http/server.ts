@@ -471,7 +471,8 @@ export class HttpServer {
       // It has taken the connection over, or answered by other means.
       if (settled !== undefined)
         throw new TypeError('the handler has upgraded the connection, and returned a response as well');
-      if (this.#log !== null && request._status !== 0) this.#noteAnswer(request, request._status, request._sent);
+      if (this.#log !== null && request._status !== 0)
+        this.#noteAnswer(request, request._status, request._sent);
       return;
     }
     this.#send(request, replyOf(settled));
