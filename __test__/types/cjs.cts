@@ -1,6 +1,7 @@
 /** Compiled, never run: a CommonJS module that uses every entry of the package, both ways of importing. */
 import greenstack = require('greenstack');
 import dns = require('greenstack/dns');
+import select = require('greenstack/select');
 import server = require('greenstack/server');
 import socket = require('greenstack/socket');
 import tls = require('greenstack/tls');
@@ -24,6 +25,8 @@ export const result: Promise<Buffer> = run(() => {
   );
   return greenlet.get();
 });
+
+export const ready = (target: socket.Socket): number => select.select([target], [], [], limits)[0].length;
 
 export const encrypted = (): tls.TlsSocket =>
   tls.connect('localhost:443', {
