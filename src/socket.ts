@@ -2,6 +2,19 @@
 export type { BytesLike } from './bytes.js';
 export { Connection, type RecvIntoOptions, type SocketTimeout } from './connection.js';
 export type { Descriptor } from './descriptors.js';
+export {
+  type AddrInfo,
+  type AddrInfoOptions,
+  getAddrInfo,
+  getFqdn,
+  getHostByAddr,
+  getHostByName,
+  getHostByNameEx,
+  getNameInfo,
+  type HostEntry,
+  type NameInfoOptions,
+  type NameOptions,
+} from './dns.js';
 export type { Address, SocketAddress } from './socket-address.js';
 export { type ConnectOptions, createConnection } from './socket/connect.js';
 export {

@@ -1,6 +1,6 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
- * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets, TLS, names, zlib, threads of libuv's pool,
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets of all kinds, files of them, select, TLS, names, zlib, threads of libuv's pool,
  * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
  * many greenlets parked meanwhile.
  *
@@ -27,7 +27,14 @@ import {
 } from 'greenstack';
 import { Resolver } from 'greenstack/dns';
 import { StreamServer } from 'greenstack/server';
-import { createConnection, type Socket, socketPair } from 'greenstack/socket';
+import { select } from 'greenstack/select';
+import {
+  createConnection,
+  createServer as createListener,
+  Socket,
+  socketPair,
+  waitRead,
+} from 'greenstack/socket';
 import { createSecureContext, wrapSocket } from 'greenstack/tls';
 import { pki } from '../support/certificates.js';
 import { nameserver } from '../support/dns-server.js';
@@ -117,6 +124,60 @@ const tasks: Record<string, Task> = {
     for (let chunk = socket.recv(700); chunk.length > 0; chunk = socket.recv(700)) text += chunk.toString();
     writer.join();
     expect('socket', text === message);
+  },
+  listener(id) {
+    // By turns TCP, and an abstract name.
+    const address = id % 2 === 0 ? { host: '127.0.0.1', port: 0 } : { path: `\0stress-${process.pid}-${id}` };
+    using listener = createListener(address);
+    const accepting = spawn(() => {
+      using peer = listener.accept();
+      const file = peer.makeFile({ encoding: 'utf8' });
+      for (const line of file) {
+        file.write(line.toUpperCase());
+        litter();
+      }
+      file.flush();
+    });
+    using socket = createConnection(listener.localAddress);
+    using file = socket.makeFile({ encoding: 'utf8', bufferSize: id % 50 });
+    const lines = Array.from({ length: 1 + (id % 100) }, (_, index) => `line ${index} of ${id}`);
+    const writer = spawn(() => {
+      for (const line of lines) file.write(`${line}\n`);
+      file.flush();
+      socket.shutdown('w');
+    });
+    expect('listener', file.readAll() === lines.map((line) => `${line.toUpperCase()}\n`).join(''));
+    writer.get();
+    accepting.get();
+  },
+  datagrams(id) {
+    using left = new Socket({ type: 'datagram' });
+    using right = new Socket({ type: 'datagram' });
+    for (const socket of [left, right]) socket.bind({ host: '127.0.0.1', port: 0 });
+    const answering = spawn(() => {
+      const { data, address } = right.recvFrom();
+      litter();
+      if (address !== undefined) right.sendTo(`${data.toString()}!`, address);
+    });
+    left.sendTo(`datagram ${id}`, right.localAddress);
+    expect('datagrams', left.recvFrom(100, 10_000).data.toString() === `datagram ${id}!`);
+    answering.get();
+  },
+  select(id) {
+    const pairs = Array.from({ length: 1 + (id % 20) }, () => socketPair());
+    const lefts = pairs.map(([left]) => left);
+    const [chosen, peer] = pairs[id % pairs.length] as [Socket, Socket];
+    const impatient = spawn(() => waitRead(chosen.fd));
+    const sender = spawn(() => {
+      sleep(Math.random() * 2);
+      peer.sendAll('x');
+    });
+    const [readable] = select(lefts, [], [], 10_000);
+    litter();
+    expect('select', readable.length === 1 && readable[0] === chosen && chosen.recv().toString() === 'x');
+    impatient.kill();
+    sender.get();
+    for (const pair of pairs) for (const socket of pair) socket.close();
   },
   tls(id) {
     const [left, right] = socketPair();

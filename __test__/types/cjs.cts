@@ -2,6 +2,7 @@
 import greenstack = require('greenstack');
 import dns = require('greenstack/dns');
 import http = require('greenstack/http');
+import select = require('greenstack/select');
 import server = require('greenstack/server');
 import socket = require('greenstack/socket');
 import tls = require('greenstack/tls');
@@ -27,6 +28,8 @@ export const result: Promise<Buffer> = run(() => {
 });
 
 export const web: http.HttpServer = new http.HttpServer(8080, (request) => request.text(5));
+export const ready = (target: socket.Socket): number => select.select([target], [], [], limits)[0].length;
+
 export const encrypted = (): tls.TlsSocket =>
   tls.connect('localhost:443', {
     secureContext: tls.createSecureContext({ ca: '' }),

@@ -3,7 +3,21 @@ import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
 import { type HttpHandler, type HttpHeaders, HttpResponse, HttpServer, serve } from 'greenstack/http';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
-import { type Address, type Socket, createConnection } from 'greenstack/socket';
+import { POLLIN, type Poller, Selector, poll, select } from 'greenstack/select';
+import {
+  type Address,
+  type ConnectOptions,
+  type Datagram,
+  type Descriptor,
+  type FileOptions,
+  type Socket,
+  SocketFile,
+  createConnection,
+  createServer,
+  getHostByName,
+  socketPair,
+  waitRead,
+} from 'greenstack/socket';
 import {
   type CertificateError,
   type SecureContext,
@@ -31,6 +45,26 @@ export const result: Promise<Buffer> = run(() => {
   }, found.address);
   lookup(info[0]!.address, { all: true });
   return greenlet.get();
+});
+
+const connecting: ConnectOptions = { attemptDelay: 100, keepAlive: 5000, noDelay: true };
+const buffered: FileOptions = { bufferSize: 1024, encoding: 'utf8' };
+
+export const reading: Promise<string> = run(() => {
+  using server: Socket = createServer({ path: '/run/reader' });
+  using socket: Socket = createConnection({ host: getHostByName('localhost'), port: 80 }, connecting);
+  const [left, right] = socketPair({ type: 'datagram' });
+  const received: Datagram = right.recvFrom(10, limits);
+  const file: SocketFile<string | Buffer> = socket.makeFile(buffered);
+  file.write(received.data);
+  const targets: Descriptor[] = [server, 0, { fd: 1 }];
+  waitRead(targets[1]!, limits);
+  const poller: Poller<Socket> = poll();
+  poller.register(left, POLLIN);
+  using selector = new Selector<string>();
+  selector.register(socket, 'r', 'data');
+  const [readable] = select(targets, [left], [], 5);
+  return [...socket.makeFile({ encoding: 'utf8' })].join() + selector.select(readable.length)[0]![0].data;
 });
 
 const listener: Listener = { path: '/run/greeter' };

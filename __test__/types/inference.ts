@@ -22,7 +22,14 @@ import {
 } from 'greenstack';
 import { Resolver, lookup } from 'greenstack/dns';
 import { BaseServer, StreamServer } from 'greenstack/server';
-import { type Connection, type Socket, type SocketAddress, createConnection } from 'greenstack/socket';
+import { select } from 'greenstack/select';
+import {
+  type Connection,
+  type Socket,
+  type SocketAddress,
+  createConnection,
+  waitReadWrite,
+} from 'greenstack/socket';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -191,4 +198,24 @@ export function serving(): void {
   new StreamServer(0, () => {}, { spawn: 'other' });
   // @ts-expect-error abstract
   new BaseServer(0);
+}
+
+export function sockets(socket: Socket, other: Socket): void {
+  expectType<boolean>()(socket.getOption('noDelay'), true);
+  expectType<number | null>()(socket.getOption('linger'), true);
+  expectType<number>()(socket.getOption(1, 9), true);
+  expectType<Buffer>()(socket.getOption(1, 9, 4), true);
+  expectType<Buffer>()(socket.makeFile().readLine(), true);
+  expectType<string>()(socket.makeFile({ encoding: 'utf8' }).readLine(), true);
+  expectType<Buffer>()(socket.makeFile({ encoding: 'utf8' }).readExactly(4), true);
+  expectType<[Socket[], Socket[], never[]]>()(select([socket, other], [other]), true);
+  expectType<'r' | 'w' | 'rw'>()(waitReadWrite(socket, 5), true);
+  // @ts-expect-error there is no such option
+  socket.setOption('nodelay', true);
+  // @ts-expect-error a flag is no number
+  socket.setOption('noDelay', 1);
+  // @ts-expect-error the end of a line is not one byte
+  socket.makeFile({ encoding: 'utf16le' });
+  // @ts-expect-error a text is no descriptor
+  select(['0']);
 }
