@@ -35,7 +35,7 @@ test.before(async () => {
   mkdirSync(PROGRAMS, { recursive: true });
   for (const block of blocks) writeFileSync(join(PROGRAMS, `${nameOf(block)}.mts`), block.code);
   const compilerOptions = { rootDir: '.', outDir: '.' };
-  const files = { include: ['*.mts'], exclude: [] };
+  const files = { include: ['*.mts', '../../__test__/support/*.d.ts'], exclude: [] };
   const project = { extends: '../../tsconfig.examples.json', compilerOptions, ...files };
   writeFileSync(join(PROGRAMS, 'tsconfig.json'), JSON.stringify(project));
   const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');

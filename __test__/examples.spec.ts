@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectByTls } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
+import { WebSocket } from 'ws';
 import { certificate } from './support/certificates.js';
 
 const ROOT = join(__dirname, '..');
@@ -252,6 +253,80 @@ test('tls-proxy: forwards what is encrypted to a plain server', async (t) => {
   await server.stop();
 });
 
+// HTTP
+
+test('express-app: handlers block, one by one where there is a lock', async (t) => {
+  const origin = await serve(t, (_, response) => response.end('far away'));
+  const server = await serving(t, 'express-app', ['127.0.0.1:0', origin]);
+  const url = `http://${server.address}`;
+  const counts = await Promise.all(
+    Array.from({ length: 5 }, async () => (await (await fetch(`${url}/count`)).json()) as { count: number }),
+  );
+  t.deepEqual(counts.map(({ count }) => count).sort(), [1, 2, 3, 4, 5]);
+  t.is(await (await fetch(`${url}/remote/`)).text(), 'far away');
+  await server.stop();
+});
+
+test('express-app: a server that does not answer is a 502', async (t) => {
+  const server = await serving(t, 'express-app', ['127.0.0.1:0', await closedOrigin()]);
+  t.is((await fetch(`http://${server.address}/remote/`)).status, 502);
+  await server.stop();
+});
+
+test('hono-app: who asks for a result waits for it', async (t) => {
+  const server = await serving(t, 'hono-app', ['127.0.0.1:0']);
+  const jobs = `http://${server.address}/jobs`;
+  const posted = await fetch(jobs, { method: 'POST', body: 'some text' });
+  t.is(posted.status, 202);
+  t.deepEqual(await posted.json(), { id: 1 });
+  t.is(await (await fetch(`${jobs}/1`)).text(), 'SOME TEXT');
+  t.is((await fetch(`${jobs}/2`)).status, 404);
+  await server.stop();
+});
+
+test('websocket-echo: sends messages back, in order', async (t) => {
+  const server = await serving(t, 'websocket-echo', ['127.0.0.1:0']);
+  t.is(await (await fetch(`http://${server.address}`)).text(), 'this is for WebSockets\n');
+  const client = new WebSocket(`ws://${server.address}`);
+  const received: string[] = [];
+  client.on('message', (data) => {
+    if (received.push(String(data)) === 3) client.close();
+  });
+  await once(client, 'open');
+  for (const text of ['30', '1', 'hello']) client.send(text);
+  await once(client, 'close');
+  t.deepEqual(received, ['30', '1', 'hello']);
+  await server.stop();
+});
+
+test('web-proxy: passes requests and answers on', async (t) => {
+  const origin = await serve(t, (request, response) => {
+    response.writeHead(request.url === '/none' ? 204 : 201, {
+      'X-For': request.headers['x-forwarded-for'] ?? '',
+    });
+    request.pipe(response);
+  });
+  const server = await serving(t, 'web-proxy', ['127.0.0.1:0', origin]);
+  const url = `http://${server.address}`;
+  const answer = await fetch(`${url}/a`, { method: 'POST', body: 'x'.repeat(100_000) });
+  t.is(answer.status, 201);
+  t.is(answer.headers.get('x-for'), '127.0.0.1');
+  t.is((await answer.text()).length, 100_000);
+  t.is((await fetch(`${url}/none`)).status, 204);
+  await server.stop();
+});
+
+test('long-polling-chat: who asks waits for what is said', async (t) => {
+  const server = await serving(t, 'long-polling-chat', ['127.0.0.1:0']);
+  const url = `http://${server.address}/messages`;
+  const waiting = fetch(`${url}?after=0`);
+  const posted = await fetch(url, { method: 'POST', body: 'hello' });
+  t.is(posted.status, 201);
+  t.deepEqual(await (await waiting).json(), { messages: ['hello'], next: 1 });
+  t.is((await fetch(url, { method: 'PUT' })).status, 405);
+  await server.stop();
+});
+
 // thread-pool
 
 test('thread-pool: runs four jobs on three threads, in two rounds', async (t) => {
@@ -271,7 +346,7 @@ test('an example has at most 60 lines', (t) => {
   const long = examples.filter(
     (name) => readFileSync(join(SOURCES, name), 'utf8').split('\n').length - 1 > 60,
   );
-  t.is(examples.length, 13);
+  t.is(examples.length, 18);
   t.deepEqual(long, []);
 });
 

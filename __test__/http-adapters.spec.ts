@@ -21,7 +21,7 @@ import {
   HttpServer,
   nodeListener,
   NodeServer,
-  UnsupportedError,
+  HttpUnsupportedError,
 } from 'greenstack/http';
 import Koa from 'koa';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -441,16 +441,16 @@ hubTest('the access log has what listeners answer', (t) => {
 hubTest('what is not supported says so', (t) => {
   using server = listening((request, response) => {
     t.throws(() => response.writeEarlyHints({ link: '</a.css>; rel=preload' }), {
-      instanceOf: UnsupportedError,
+      instanceOf: HttpUnsupportedError,
     });
-    t.throws(() => request.socket.write('x'), { instanceOf: UnsupportedError });
-    if (request.url === '/101') t.throws(() => response.writeHead(101), { instanceOf: UnsupportedError });
+    t.throws(() => request.socket.write('x'), { instanceOf: HttpUnsupportedError });
+    if (request.url === '/101') t.throws(() => response.writeHead(101), { instanceOf: HttpUnsupportedError });
     response.writeContinue();
     response.writeHead(200).end('x');
   });
   t.is(bodyOf(server, '/'), 'x');
   t.is(fetched(server, '/101').status, 200);
-  t.throws(() => new NodeServer().on('checkContinue', () => {}), { instanceOf: UnsupportedError });
+  t.throws(() => new NodeServer().on('checkContinue', () => {}), { instanceOf: HttpUnsupportedError });
 });
 
 // ---- Express

@@ -31,7 +31,7 @@ import {
 } from 'greenstack';
 import { getAddrInfo, getFqdn, getHostByAddr, getHostByName, getNameInfo, Resolver } from 'greenstack/dns';
 import { AsyncResult, Event } from 'greenstack/event';
-import { type HttpRequest, HttpServer } from 'greenstack/http';
+import { fetch, type HttpRequest, HttpServer } from 'greenstack/http';
 import { BoundedSemaphore, Condition, Lock, RLock, Semaphore } from 'greenstack/lock';
 import { Group, Pool, PoolFull } from 'greenstack/pool';
 import {
@@ -1179,7 +1179,67 @@ function onPair(
   };
 }
 
+/** A response that has not come, or whose body has not; in place of Node's `fetch`, whose sockets know no virtual time. */
+function onResponse(
+  respond: (arrival: Promise<void>) => Promise<Response>,
+  prepare: () => (limits: Limits) => unknown,
+  result: unknown,
+): () => Situation {
+  return () => {
+    const original = globalThis.fetch;
+    let arrive!: () => void;
+    const arrival = new Promise<void>((resolve) => (arrive = resolve));
+    globalThis.fetch = () => respond(arrival);
+    return {
+      call: prepare(),
+      end: () => arrive(),
+      result,
+      close() {
+        arrive();
+        globalThis.fetch = original;
+      },
+    };
+  };
+}
+
+async function late(arrival: Promise<void>): Promise<Response> {
+  await arrival;
+  return new Response('one');
+}
+
+function lateBody(arrival: Promise<void>): Promise<Response> {
+  const body = new ReadableStream({
+    async pull(controller) {
+      await arrival;
+      controller.enqueue(Buffer.from('one'));
+      controller.close();
+    },
+  });
+  return Promise.resolve(new Response(body));
+}
+
 const http: BlockingCall[] = [
+  {
+    name: 'fetch()',
+    onTimeout: throwsTimeout,
+    where: 'greenlets',
+    forms: ['timeout', 'block', 'signal'],
+    situation: onResponse(late, () => (limits) => fetch('http://a', limits as Options).status, 200),
+  },
+  {
+    name: 'FetchResponse.text()',
+    onTimeout: throwsTimeout,
+    where: 'greenlets',
+    situation: onResponse(
+      lateBody,
+      () => {
+        // For as many calls as a test makes.
+        const responses = Array.from({ length: 20 }, () => fetch('http://a'));
+        return (limits) => responses.pop()!.text(limits);
+      },
+      'one',
+    ),
+  },
   {
     name: 'HttpRequest.text()',
     onTimeout: socketTimeout,

@@ -1,6 +1,17 @@
 /** Compiled, never run: an ES module that uses every entry of the package. */
 import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
-import { type HttpHandler, type HttpHeaders, HttpResponse, HttpServer, serve } from 'greenstack/http';
+import {
+  type FetchResponse,
+  type HttpHandler,
+  type HttpHeaders,
+  HttpResponse,
+  HttpServer,
+  NodeServer,
+  fetch,
+  fetchHandler,
+  nodeListener,
+  serve,
+} from 'greenstack/http';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { POLLIN, type Poller, Selector, poll, select } from 'greenstack/select';
@@ -108,3 +119,14 @@ export const encrypted: Promise<string | null> = run(() => {
   plain.close();
   return certificate?.code ?? client.cipher?.name ?? client.alpnProtocol;
 });
+
+export const listenerOf: HttpHandler = nodeListener((request, response) => response.end(request.url), {
+  onUpgrade: (request, socket, head) => socket.end(head),
+});
+export const app: HttpHandler = fetchHandler({ fetch: (request: Request) => new Response(request.url) });
+export const plainApp: HttpHandler = fetchHandler(async (request) => new Response(await request.text()));
+export const nodeServer: NodeServer = new NodeServer((request, response) => response.end()).listen(8080);
+export const pages = (): string[] => {
+  const response: FetchResponse = fetch('http://localhost', { method: 'POST', timeout: 5 });
+  return [response.text(limits), ...[...response].map(String)];
+};

@@ -11,8 +11,11 @@ export type FetchInit = Omit<RequestInit, 'signal'> & LimitOptions;
 
 /** Limits as `waitFor` takes them. */
 function limitsOf({ timeout, limit, signal }: CheckedLimits): LimitOptions {
-  const time = limit ?? (timeout < 0 ? null : timeout);
-  return signal === null ? { timeout: time } : { timeout: time, signal };
+  return {
+    timeout: limit ?? (timeout < 0 ? null : timeout),
+    block: timeout !== 0,
+    signal: signal ?? undefined,
+  };
 }
 
 /** Waits for a step of an exchange, which ends with it if it does not. */
@@ -74,6 +77,7 @@ export class FetchResponse implements Iterable<Buffer>, Disposable {
   #read<T>(call: string, read: () => Promise<T>, limits: Limits): T {
     requireGreenlet(call);
     const checked = limits === undefined ? this.#limits : checkLimits(call, limits);
+    checked.signal?.throwIfAborted();
     return step(this.#controller, read(), checked);
   }
 
@@ -177,6 +181,7 @@ export function fetch(input: string | URL | Request, init: FetchInit = {}): Fetc
     throw new TypeError(`${call} expects options, got ${describe(init)}`);
   const { timeout, block, signal, ...rest } = init;
   const limits = checkLimits(call, { timeout, block, signal });
+  limits.signal?.throwIfAborted();
   const controller = new AbortController();
   // That of a Request would be lost otherwise.
   const signals = input instanceof Request ? [controller.signal, input.signal] : [controller.signal];

@@ -12,7 +12,7 @@ export { fetch, type FetchInit, FetchResponse } from './fetch.js';
 export { NodeServer } from './node-server.js';
 export { type HeadersInit, HttpHeaders } from './headers.js';
 export type { AccessLog, AccessLogEntry } from './log.js';
-export { UnsupportedError } from './node-connection.js';
+export { HttpUnsupportedError } from './node-connection.js';
 export {
   type NodeListener,
   nodeListener,

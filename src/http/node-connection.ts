@@ -11,13 +11,13 @@ import type { HttpRequest } from './request.js';
 import type { NodeRequest, NodeResponse } from './node-message.js';
 
 /** Thrown by what a listener asks of its connection and `HttpServer` has no way to do. */
-export class UnsupportedError extends GreenstackError {
+export class HttpUnsupportedError extends GreenstackError {
   constructor(what: string, instead: string) {
-    super('ERR_GREENSTACK_UNSUPPORTED', `${what} is not supported by nodeListener(): ${instead}`);
+    super('ERR_GREENSTACK_HTTP_UNSUPPORTED', `${what} is not supported here: ${instead}`);
   }
 
   static {
-    named(this, 'UnsupportedError');
+    named(this, 'HttpUnsupportedError');
   }
 }
 
@@ -175,7 +175,7 @@ export class NodeConnection extends EventEmitter {
   }
 
   write(): never {
-    throw new UnsupportedError(
+    throw new HttpUnsupportedError(
       'socket.write()',
       'write to the response, or take the connection by onUpgrade',
     );

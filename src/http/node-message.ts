@@ -16,7 +16,7 @@ import type { Socket } from 'node:net';
 import { HttpFlag, native } from '../binding.js';
 import { spawn } from '../greenlet.js';
 import type { HttpRequest } from './request.js';
-import { type NodeConnection, UnsupportedError } from './node-connection.js';
+import { type NodeConnection, HttpUnsupportedError } from './node-connection.js';
 
 type Callback = (error?: Error | null) => void;
 
@@ -156,7 +156,7 @@ interface Internals {
 /** A head as Node has it, made into lines, as far as it is not native code's. */
 function storeHeader(this: NodeResponse, firstLine: string, headers: unknown): void {
   if (this.statusCode < 200)
-    throw new UnsupportedError(`status ${this.statusCode}`, 'take the connection by onUpgrade');
+    throw new HttpUnsupportedError(`status ${this.statusCode}`, 'take the connection by onUpgrade');
   this._fields = '';
   this._flags = this.shouldKeepAlive ? 0 : HttpFlag.Close;
   this._length = -1;
@@ -239,7 +239,7 @@ function asSent(data: string | Uint8Array, encoding: BufferEncoding | null | und
 /** Bytes beside a response: only those of `100 Continue`, which native code sends by itself. */
 function writeRaw(this: NodeResponse, data: string, _encoding?: unknown, callback?: Callback): boolean {
   if (!data.startsWith('HTTP/1.1 100'))
-    throw new UnsupportedError('an interim response', 'send what it would tell with the response');
+    throw new HttpUnsupportedError('an interim response', 'send what it would tell with the response');
   if (callback) process.nextTick(callback);
   return true;
 }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { checkFunction, checkOptions } from '../checks.js';
 import { spawn } from '../greenlet.js';
 import { parseAddress } from '../socket-address.js';
-import { UnsupportedError } from './node-connection.js';
+import { HttpUnsupportedError } from './node-connection.js';
 import { listen, type NodeListener, upgrade, type UpgradeListener } from './node-listener.js';
 import { type HttpHandler, HttpServer, type HttpServerOptions } from './server.js';
 
@@ -55,7 +55,7 @@ export class NodeServer extends EventEmitter {
     }
     this.on('newListener', (event) => {
       const reason = UNSUPPORTED.get(String(event));
-      if (reason !== undefined) throw new UnsupportedError(`the event '${String(event)}'`, reason);
+      if (reason !== undefined) throw new HttpUnsupportedError(`the event '${String(event)}'`, reason);
     });
   }
 
@@ -159,7 +159,7 @@ export class NodeServer extends EventEmitter {
   }
 
   unref(): never {
-    throw new UnsupportedError('unref()', 'a server keeps the process alive');
+    throw new HttpUnsupportedError('unref()', 'a server keeps the process alive');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
