@@ -1,5 +1,5 @@
 /** Sockets from descriptors and from Node's, back to Node's, and files that are sent. */
-import { spawn as spawnProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -416,7 +416,7 @@ for (const [title, call, check] of [
 
 hubTest('a FIFO that nobody writes to does not keep sendFile() waiting', (t) => {
   const fifo = `${file}-fifo`;
-  waitFor(once(spawnProcess('mkfifo', [fifo]), 'exit'));
+  execFileSync('mkfifo', [fifo]);
   const [left, right] = socketPair();
   const result = (() => {
     try {
