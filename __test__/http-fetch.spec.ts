@@ -136,6 +136,36 @@ hubTest('the signal of a request is aborted when the client goes', (t) => {
   t.true(gone.wait());
 });
 
+hubTest(
+  'who has a signal can read a body that comes late, and learns while reading that the client has gone',
+  (t) => {
+    const begun = new Event();
+    const seen: string[] = [];
+    const gone = new Event();
+    using server = running(async (request) => {
+      request.signal.addEventListener('abort', () => gone.set());
+      begun.set();
+      seen.push(await request.text());
+      return new Response('read');
+    });
+    const head = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe';
+    using client = new RawClient(server);
+    client.send(head);
+    begun.wait();
+    sleep(2);
+    client.send('llo');
+    t.is(client.receive().body, 'read');
+    t.deepEqual(seen, ['hello']);
+    const second = new RawClient(server);
+    begun.clear();
+    second.send(head);
+    begun.wait();
+    sleep(2);
+    second.socket.close();
+    t.true(gone.wait());
+  },
+);
+
 hubTest('what an app returns must be a Response', (t) => {
   const seen: unknown[] = [];
   const handler = fetchHandler((() => 'text') as never);

@@ -2,8 +2,7 @@
 import { checkFunction, checkOptions, describe } from '../checks.js';
 import { GreenletExit } from '../errors.js';
 import { waitFor } from '../wait-for.js';
-import { fetchRequestOf } from './fetch-request.js';
-import { ClientWatch } from './client-watch.js';
+import { Attention, fetchRequestOf } from './fetch-request.js';
 import { useLightResponses } from './light-response.js';
 import type { HttpRequest } from './request.js';
 import type { HttpHandler } from './server.js';
@@ -43,27 +42,17 @@ export function fetchHandler(app: FetchApp, options?: FetchHandlerOptions): Http
 }
 
 function respond(request: HttpRequest, run: (request: Request) => unknown): Response {
-  let controller: AbortController | null = null;
-  let watch: ClientWatch | null = null;
-  const controllerOf = (): AbortController => {
-    if (controller === null) {
-      const made = new AbortController();
-      controller = made;
-      watch = new ClientWatch(request, () => made.abort());
-      watch.start();
-    }
-    return controller;
-  };
+  const attention = new Attention(request);
   try {
-    const result = run(fetchRequestOf(request, 'http', controllerOf));
+    const result = run(fetchRequestOf(attention, 'http'));
     const response: unknown = result instanceof Response ? result : waitFor(result);
     if (!(response instanceof Response))
       throw new TypeError(`a Fetch-style app must return a Response, got ${describe(response)}`);
     return response;
   } catch (error) {
-    if (GreenletExit.is(error)) (controller as AbortController | null)?.abort();
+    if (GreenletExit.is(error)) attention.abort();
     throw error;
   } finally {
-    (watch as ClientWatch | null)?.stop();
+    attention.end();
   }
 }

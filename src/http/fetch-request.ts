@@ -1,5 +1,6 @@
 /** Requests as Fetch-style apps know them, made as far as they are looked at. */
 import { asyncify } from '../wait-for.js';
+import { ClientWatch } from './client-watch.js';
 import type { HttpRequest } from './request.js';
 
 /** `GET` and `HEAD` have no body by the Fetch API, whatever was sent. */
@@ -7,16 +8,64 @@ function hasBody({ method, contentLength }: HttpRequest): boolean {
   return method !== 'GET' && method !== 'HEAD' && contentLength !== 0;
 }
 
-const textOf = asyncify((request: HttpRequest) => request.text());
-const bytesOf = asyncify((request: HttpRequest) => request.bytes());
-const pieceOf = asyncify((request: HttpRequest) => request.read());
+/** Whether the client of a request is still there, as far as somebody wants to know and nobody reads: who reads finds out. */
+export class Attention {
+  #controller: AbortController | null = null;
+  #watch: ClientWatch | null = null;
+  #readers = 0;
+  #ended = false;
+
+  constructor(readonly request: HttpRequest) {}
+
+  /** Aborted when the client goes. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      const controller = new AbortController();
+      this.#controller = controller;
+      if (!this.#ended) {
+        this.#watch = new ClientWatch(this.request, () => controller.abort());
+        if (this.#readers === 0) this.#watch.start();
+      }
+    }
+    return this.#controller.signal;
+  }
+
+  /** Reads, in a greenlet. */
+  readonly read = asyncify(<T>(read: (request: HttpRequest) => T): T => {
+    this.#readers++;
+    this.#watch?.stop();
+    try {
+      return read(this.request);
+    } catch (error) {
+      if (this.request._lost) this.abort();
+      throw error;
+    } finally {
+      if (--this.#readers === 0) this.#watch?.start();
+    }
+  });
+
+  abort(): void {
+    this.#controller?.abort();
+  }
+
+  /** The response is there; while it is sent, it is who sends that finds out. */
+  end(): void {
+    this.#ended = true;
+    this.#watch?.stop();
+    this.#watch = null;
+  }
+}
+
+const textOf = (request: HttpRequest): string => request.text();
+const bytesOf = (request: HttpRequest): Buffer => request.bytes();
+const pieceOf = (request: HttpRequest): Buffer => request.read();
 
 /** The body as it comes. */
-function streamOf(request: HttpRequest): ReadableStream<Uint8Array> {
+function streamOf(attention: Attention): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const piece = await pieceOf(request);
+        const piece = await attention.read(pieceOf);
         if (piece.length > 0) controller.enqueue(piece);
         else controller.close();
       },
@@ -45,16 +94,16 @@ const REST = [
 class LazyRequest {
   readonly #request: HttpRequest;
   readonly #scheme: string;
-  readonly #controller: () => AbortController;
+  readonly #attention: Attention;
   #url: string | null = null;
   #headers: Headers | null = null;
   #real: Request | null = null;
   #used = false;
 
-  constructor(request: HttpRequest, scheme: string, controller: () => AbortController) {
-    this.#request = request;
+  constructor(attention: Attention, scheme: string) {
+    this.#attention = attention;
+    this.#request = attention.request;
     this.#scheme = scheme;
-    this.#controller = controller;
   }
 
   get method(): string {
@@ -70,7 +119,7 @@ class LazyRequest {
   }
 
   get signal(): AbortSignal {
-    return this.#controller().signal;
+    return this.#attention.signal;
   }
 
   /** The object of Node's own class. */
@@ -79,7 +128,7 @@ class LazyRequest {
     const init: RequestInit = { method: this.method, headers: this.headers, signal: this.signal };
     if (hasBody(this.#request)) {
       this.#use('body');
-      Object.assign(init, { body: streamOf(this.#request), duplex: 'half' });
+      Object.assign(init, { body: streamOf(this.#attention), duplex: 'half' });
     }
     this.#real = new Request(this.url, init);
     return this.#real;
@@ -101,7 +150,7 @@ class LazyRequest {
   async text(): Promise<string> {
     if (this.#real !== null) return this.#real.text();
     this.#use('text()');
-    return hasBody(this.#request) ? (this.#request._textNow() ?? textOf(this.#request)) : '';
+    return hasBody(this.#request) ? (this.#request._textNow() ?? this.#attention.read(textOf)) : '';
   }
 
   async json(): Promise<unknown> {
@@ -116,7 +165,7 @@ class LazyRequest {
   async bytes(): Promise<Uint8Array> {
     if (this.#real !== null) return new Uint8Array(await this.#real.arrayBuffer());
     this.#use('bytes()');
-    return hasBody(this.#request) ? new Uint8Array(await bytesOf(this.#request)) : new Uint8Array();
+    return hasBody(this.#request) ? new Uint8Array(await this.#attention.read(bytesOf)) : new Uint8Array();
   }
 
   async blob(): Promise<Blob> {
@@ -167,10 +216,6 @@ function isLower(host: string): boolean {
 }
 
 /** A request for a Fetch-style app. */
-export function fetchRequestOf(
-  request: HttpRequest,
-  scheme: string,
-  controller: () => AbortController,
-): Request {
-  return new LazyRequest(request, scheme, controller) as unknown as Request;
+export function fetchRequestOf(attention: Attention, scheme: string): Request {
+  return new LazyRequest(attention, scheme) as unknown as Request;
 }
