@@ -56,6 +56,11 @@ export function checkArray(call: string, args: unknown): unknown[] {
   return args;
 }
 
+/** As {@link checkMilliseconds}, for an option that may be left out. */
+export function checkTime(call: string, name: string, value: unknown, byDefault: number): number {
+  return value === undefined ? byDefault : checkMilliseconds(`${call}: ${name}`, value);
+}
+
 /** Whether `value` is a class of errors. */
 export function isErrorClass(value: unknown): value is new () => Error {
   return typeof value === 'function' && (value === Error || value.prototype instanceof Error);

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { inspect } from 'node:util';
 
 import { Kind, native, Outcome, Sides } from './binding.js';
-import { checkFlag, checkMilliseconds, checkMost, checkOptions, describe } from './checks.js';
+import { checkFlag, checkMost, checkOptions, checkTime, describe } from './checks.js';
 import { captureContext, type Context, emptyContext, enterContext } from './context.js';
 import { spawn, spawnRaw } from './greenlet.js';
 import {
@@ -208,10 +208,6 @@ function checkListener(call: string, listener: unknown): Socket | { fd: number }
   if (typeof fd !== 'number' || !Number.isInteger(fd) || fd < 0)
     throw new TypeError(`${call}: fd must be a descriptor, got ${describe(fd)}`);
   return { fd };
-}
-
-function checkTime(call: string, name: string, value: unknown, byDefault: number): number {
-  return value === undefined ? byDefault : checkMilliseconds(`${call}: ${name}`, value);
 }
 
 /**

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 
 import { HTTP_TEXT, HttpFlag, HttpWord, native } from '../binding.js';
-import { checkFlag, checkFunction, checkMilliseconds, checkOptions, describe } from '../checks.js';
+import { checkFlag, checkFunction, checkOptions, checkTime, describe } from '../checks.js';
 import { captureContext, type Context, emptyContext } from '../context.js';
 import { GreenletExit } from '../errors.js';
 import { getCurrent, Greenlet } from '../greenlet.js';
@@ -141,10 +141,6 @@ function checkSize(
   if (value < 1 || value > most)
     throw new RangeError(`${call}: ${name} must be from 1 to ${most}, got ${value}`);
   return value;
-}
-
-function checkTime(call: string, name: string, value: unknown, byDefault: number): number {
-  return value === undefined ? byDefault : checkMilliseconds(`${call}: ${name}`, value);
 }
 
 const MAX_COUNT = 0xffff_ffff;

@@ -256,10 +256,35 @@ impl Core {
     }
 
     pub(crate) fn text_value(&self, text: &str) -> Returned {
+        self.utf8_value(text.as_bytes())
+    }
+
+    /// A string of what should be UTF-8: V8 replaces what is not.
+    pub(crate) fn utf8_value(&self, bytes: &[u8]) -> Returned {
         let mut value = ptr::null_mut();
-        // SAFETY: (local) as above; the text is passed with its length.
+        // SAFETY: (local) as above; the bytes are passed with their length.
         check(unsafe {
-            napi_sys::napi_create_string_utf8(self.env, text.as_ptr().cast(), text.len() as isize, &mut value)
+            napi_sys::napi_create_string_utf8(
+                self.env,
+                bytes.as_ptr().cast(),
+                bytes.len() as isize,
+                &mut value,
+            )
+        })?;
+        Ok(value)
+    }
+
+    /// A string of one byte for each character.
+    pub(crate) fn latin1_value(&self, bytes: &[u8]) -> Returned {
+        let mut value = ptr::null_mut();
+        // SAFETY: (local) as above.
+        check(unsafe {
+            napi_sys::napi_create_string_latin1(
+                self.env,
+                bytes.as_ptr().cast(),
+                bytes.len() as isize,
+                &mut value,
+            )
         })?;
         Ok(value)
     }

@@ -2,7 +2,6 @@
 //! [`REFUSED`] minus the status that answers it, or [`TRUNCATED`].
 
 use std::cell::Cell;
-use std::ffi::c_void;
 use std::io;
 use std::ptr;
 use std::time::Duration;
@@ -13,10 +12,10 @@ use greenstack_hub::{
 };
 
 use crate::call::{Arguments, Returned, UNDEFINED, check};
-use crate::core::{Core, SCRATCH_SIZE};
+use crate::core::Core;
 use crate::error::{Failure, negative_errno};
 use crate::scheduling::milliseconds;
-use crate::socket::INTERRUPTED;
+use crate::socket::{INTERRUPTED, scratch_limit};
 
 /// A body is not as long as was announced.
 const MISFIT: f64 = -100_999.0;
@@ -25,7 +24,7 @@ const TRUNCATED: f64 = -101_000.0;
 /// A body is malformed or too long.
 const REFUSED: f64 = -101_000.0;
 
-/// Which word of [`HttpWords`] means what; `src/http/native.ts` has the same list.
+/// Which word of [`HttpWords`] means what; `src/binding.ts` has the same list.
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Word {
@@ -105,52 +104,12 @@ fn code_of(error: &BodyError) -> f64 {
 }
 
 impl Core {
-    fn latin1_value(&self, bytes: &[u8]) -> Returned {
-        let mut value = ptr::null_mut();
-        // SAFETY: (local) a call of Node's is running; the bytes are passed with their length.
-        check(unsafe {
-            napi_sys::napi_create_string_latin1(
-                self.env,
-                bytes.as_ptr().cast(),
-                bytes.len() as isize,
-                &mut value,
-            )
-        })?;
-        Ok(value)
-    }
-
-    fn buffer_value(&self, bytes: &[u8]) -> Returned {
-        let mut value = ptr::null_mut();
-        // SAFETY: (local) as above; the bytes are copied.
-        check(unsafe {
-            napi_sys::napi_create_buffer_copy(
-                self.env,
-                bytes.len(),
-                bytes.as_ptr().cast::<c_void>(),
-                ptr::null_mut(),
-                &mut value,
-            )
-        })?;
-        Ok(value)
-    }
-
     /// A body as text, without a byte order mark, or as a Buffer.
     fn body_value(&self, bytes: &[u8], as_text: bool) -> Returned {
         if !as_text {
-            return self.buffer_value(bytes);
+            return self.bytes_value(bytes);
         }
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let mut value = ptr::null_mut();
-        // SAFETY: (local) as above; V8 replaces what is not UTF-8.
-        check(unsafe {
-            napi_sys::napi_create_string_utf8(
-                self.env,
-                bytes.as_ptr().cast(),
-                bytes.len() as isize,
-                &mut value,
-            )
-        })?;
-        Ok(value)
+        self.utf8_value(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
     }
 
     /// A string of one byte for each character.
@@ -362,18 +321,14 @@ pub(crate) fn body(core: &'static Core, arguments: Arguments) -> Returned {
 /// `httpRead(key, limit, timeout)`: bytes put into the scratch memory; 0 at the end of the body.
 pub(crate) fn read(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
-    let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
+    let limit = scratch_limit(&arguments)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let count = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.read_body(key, timeout != 0.0, |core| {
             let mut scratch = core.scratch.borrow_mut();
             core.hub().http().read_body(key, &mut scratch[..limit])
         })
-    })?;
-    core.double_value(count)
+    })
 }
 
 /// `httpReadAll(key, most, asText, timeout)`: the body as text or a Buffer, or a negative code.
@@ -547,7 +502,7 @@ pub(crate) fn abort(core: &'static Core, arguments: Arguments) -> Returned {
 pub(crate) fn detach(core: &'static Core, arguments: Arguments) -> Returned {
     let detached = core.hub().http().detach(key(&arguments)?);
     match detached {
-        Ok((_, rest)) => core.buffer_value(&rest),
+        Ok((_, rest)) => core.bytes_value(&rest),
         Err(error) => core.double_value(negative_errno(&error)),
     }
 }

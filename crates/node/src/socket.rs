@@ -42,6 +42,11 @@ fn key(arguments: &Arguments) -> Result<SocketKey, Failure> {
     Ok(SocketKey::from_bits(arguments.double(0)? as u64))
 }
 
+/// How many bytes are to be received into the scratch memory at the most.
+pub(crate) fn scratch_limit(arguments: &Arguments) -> Result<usize, Failure> {
+    Ok((arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE))
+}
+
 fn side(bit: i32) -> Side {
     if bit == READ { Side::Read } else { Side::Write }
 }
@@ -114,6 +119,20 @@ impl Core {
         result
     }
 
+    /// Makes a call that counts as one that may succeed at once, within its timeout. `operation` returns a count or a
+    /// negative code.
+    pub(crate) fn spending(
+        &self,
+        timeout: f64,
+        operation: impl FnOnce() -> Result<f64, Failure>,
+    ) -> Returned {
+        if !self.spend_immediate(timeout)? {
+            return self.double_value(INTERRUPTED);
+        }
+        let result = self.with_deadline(timeout, operation)?;
+        self.double_value(result)
+    }
+
     /// Yields if the greenlet has used up its budget of calls that succeed at once. `false`: it was interrupted.
     ///
     /// Calls that must not wait are free: they may come from a callback of the hub, which cannot be left in the middle.
@@ -145,6 +164,13 @@ impl Core {
 
     fn done_value(&self, result: io::Result<()>) -> Returned {
         self.io_value(result.map(|()| 0.0))
+    }
+
+    /// Notes who has sent a datagram, and gives its length.
+    fn put_sender(&self, received: io::Result<(usize, Option<Address>)>) -> io::Result<usize> {
+        let (length, from) = received?;
+        self.put_address(from.as_ref());
+        Ok(length)
     }
 
     /// Writes an address behind the bytes in the scratch memory: family (0: none), port, length, text.
@@ -326,15 +352,11 @@ pub(crate) fn finish_connect(core: &'static Core, arguments: Arguments) -> Retur
 pub(crate) fn accept(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
     let timeout = arguments.double(1)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let accepted = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.attempt(key, Side::Read, timeout != 0.0, || {
             Ok(core.hub().sockets.try_accept(key).map(|accepted| accepted.to_bits() as usize))
         })
-    })?;
-    core.double_value(accepted)
+    })
 }
 
 /// `acceptNow(key)`: the key of a connection that is known to wait, without another look at what the system reports.
@@ -346,18 +368,14 @@ pub(crate) fn accept_now(core: &'static Core, arguments: Arguments) -> Returned 
 /// `receive(key, limit, timeout)`: bytes put into the scratch memory.
 pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
-    let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
+    let limit = scratch_limit(&arguments)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let received = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.attempt(key, Side::Read, timeout != 0.0, || {
             let mut scratch = core.scratch.borrow_mut();
             Ok(core.hub().sockets.try_recv(key, &mut scratch[..limit]))
         })
-    })?;
-    core.double_value(received)
+    })
 }
 
 /// `receiveInto(key, view, offset, length, timeout)`
@@ -365,16 +383,12 @@ pub(crate) fn receive_into(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let received = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.attempt(key, Side::Read, timeout != 0.0, || {
             let bytes = arguments.bytes(1, offset, length)?;
             Ok(bytes.with(|bytes| core.hub().sockets.try_recv(key, bytes)))
         })
-    })?;
-    core.double_value(received)
+    })
 }
 
 /// `send(key, view, offset, length, timeout, all)`: on failure the shared words tell what was sent.
@@ -410,24 +424,17 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
 /// `receiveFrom(key, limit, timeout)`: the length of the datagram, put into the scratch memory with its sender.
 pub(crate) fn receive_from(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
-    let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
+    let limit = scratch_limit(&arguments)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let received = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.attempt(key, Side::Read, timeout != 0.0, || {
             let received = {
                 let mut scratch = core.scratch.borrow_mut();
                 core.hub().sockets.try_recv_from(key, &mut scratch[..limit])
             };
-            Ok(received.map(|(length, from)| {
-                core.put_address(from.as_ref());
-                length
-            }))
+            Ok(core.put_sender(received))
         })
-    })?;
-    core.double_value(received)
+    })
 }
 
 /// `receiveFromInto(key, view, offset, length, timeout)`: the length of the datagram; its sender in the scratch memory.
@@ -435,20 +442,13 @@ pub(crate) fn receive_from_into(core: &'static Core, arguments: Arguments) -> Re
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let received = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.attempt(key, Side::Read, timeout != 0.0, || {
             let bytes = arguments.bytes(1, offset, length)?;
             let received = bytes.with(|bytes| core.hub().sockets.try_recv_from(key, bytes));
-            Ok(received.map(|(length, from)| {
-                core.put_address(from.as_ref());
-                length
-            }))
+            Ok(core.put_sender(received))
         })
-    })?;
-    core.double_value(received)
+    })
 }
 
 /// `sendTo(key, view, offset, length, timeout, host, port)`: an empty host is where the socket is connected to.
@@ -457,16 +457,12 @@ pub(crate) fn send_to(core: &'static Core, arguments: Arguments) -> Returned {
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
     let address = if arguments.text(5)?.is_empty() { None } else { Some(address_of(&arguments, 5)?) };
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let sent = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.attempt(key, Side::Write, timeout != 0.0, || {
             let bytes = arguments.bytes(1, offset, length)?;
             Ok(bytes.with(|bytes| core.hub().sockets.try_send_to(key, bytes, address.as_ref())))
         })
-    })?;
-    core.double_value(sent)
+    })
 }
 
 /// `sendFile(key, descriptor, offset, count, timeout)`: the bytes sent, fewer than `count` at the end of the file. On
@@ -627,10 +623,7 @@ pub(crate) fn wait_ready(core: &'static Core, arguments: Arguments) -> Returned 
     let key = key(&arguments)?;
     let wanted = arguments.int(1)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let ready = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         loop {
             let (readable, writable) = match core.hub().sockets.poll_sides(key) {
                 Ok(sides) => sides,
@@ -650,8 +643,7 @@ pub(crate) fn wait_ready(core: &'static Core, arguments: Arguments) -> Returned 
                 Err(code) => return Ok(code),
             }
         }
-    })?;
-    core.double_value(ready)
+    })
 }
 
 impl Core {

@@ -12,9 +12,9 @@ use greenstack_hub::tls::{
 use greenstack_hub::{Side, SocketKey, Sockets};
 
 use crate::call::{Arguments, Returned, UNDEFINED};
-use crate::core::{Core, SCRATCH_SIZE};
+use crate::core::Core;
 use crate::error::{Failure, negative_errno};
-use crate::socket::{INTERRUPTED, TIMED_OUT};
+use crate::socket::{INTERRUPTED, TIMED_OUT, scratch_limit};
 
 /// Bits of the options of a config; `src/binding.ts` has the same list.
 mod flag {
@@ -168,17 +168,13 @@ pub(crate) fn handshake(core: &'static Core, arguments: Arguments) -> Returned {
 /// `tlsReceive(key, limit, timeout)`: bytes put into the scratch memory.
 pub(crate) fn receive(core: &'static Core, arguments: Arguments) -> Returned {
     let key = key(&arguments)?;
-    let limit = (arguments.double(1)?.max(0.0) as usize).min(SCRATCH_SIZE);
+    let limit = scratch_limit(&arguments)?;
     let timeout = arguments.double(2)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let received = core.with_deadline(timeout, || {
+    core.spending(timeout, || {
         core.attempt_tls(key, Side::Read, timeout, |tls, sockets| {
             tls.try_recv(sockets, key, &mut core.scratch.borrow_mut()[..limit])
         })
-    })?;
-    core.double_value(received)
+    })
 }
 
 /// `tlsHasInput(key)`: whether receiving would not wait.
@@ -199,18 +195,13 @@ pub(crate) fn receive_into(core: &'static Core, arguments: Arguments) -> Returne
     let key = key(&arguments)?;
     let (offset, length) = (arguments.double(2)? as usize, arguments.double(3)? as usize);
     let timeout = arguments.double(4)?;
-    if !core.spend_immediate(timeout)? {
-        return core.double_value(INTERRUPTED);
-    }
-    let socket = core.socket_of(key);
-    let received = core.with_deadline(timeout, || match socket {
+    core.spending(timeout, || match core.socket_of(key) {
         Ok(socket) => core.attempt(socket, Side::Read, timeout != 0.0, || {
             let bytes = arguments.bytes(1, offset, length)?;
             Ok(bytes.with(|bytes| core.with_tls(|tls, sockets| tls.try_recv(sockets, key, bytes))))
         }),
         Err(error) => Ok(negative_errno(&error)),
-    })?;
-    core.double_value(received)
+    })
 }
 
 /// `tlsSend(key, view, offset, length, timeout, all)`: on failure the shared words tell how much the session has taken.
