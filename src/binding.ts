@@ -96,6 +96,8 @@ export const enum Rest {
   Ends = -1,
   /** A request is to be taken by `httpTake`. */
   Serves = -2,
+  /** A fiber is to be started. */
+  StartsFiber = -3,
 }
 
 /** Positions in the words of a request that is taken; `Word` in crates/node/src/http.rs has the same list. */
@@ -223,6 +225,14 @@ interface Native {
   park(): Cause | undefined;
   parkFor(ms: number, referenced: boolean): Cause | undefined;
   yieldNow(): void;
+  /**
+   * Enters the stack of a fiber; −1: an unused one, on which a runner finds `Rest.StartsFiber`. Returns when it is left by
+   * whatever means, and `true` if the stack was new.
+   */
+  enterFiber(stack: number): true | undefined;
+  /** Leaves the stack for whoever has entered it by `enterFiber`, or else the hub. Returns when it is entered again. */
+  leaveFiber(): void;
+  setIdleRunners(count: number): void;
   /** A runner has nothing to run. {@link Rest}; 0: start greenlets; n: call the timer of slot n − 1. */
   rest(): number;
   wake(stack: number): void;

@@ -78,6 +78,9 @@ export const enterContext: (context: Context) => void = isNative
 /** The context of the hub's own callbacks. */
 export const emptyContext: Context = isNative ? undefined : NO_STORES;
 
+/** Before a fiber is entered: what {@link restoreContext} needs after it. Unlike greenlets, callers have resources of their own. */
+export const saveCallerContext: () => Context = isNative ? () => undefined : captureStores;
+
 /** Before a park: what {@link restoreContext} needs after it. Native code swaps by itself. */
 export const saveContext: () => Context = isNative
   ? () => undefined
@@ -89,12 +92,27 @@ export const restoreContext: (saved: Context) => void = isNative ? () => undefin
 /** The async id of a turn: Node gives none to callbacks that belong to no resource. */
 const TURN_ASYNC_ID = 0;
 
+/** The async id with which the current stack was entered: that of a turn, or of whoever has entered a fiber. */
+let ownAsyncId = TURN_ASYNC_ID;
+
+/** The current stack is left for one that is entered with the async id of this moment. Returns what to give back after it. */
+export function lendAsyncId(): number {
+  const lent = ownAsyncId;
+  ownAsyncId = executionAsyncId();
+  return lent;
+}
+
+/** The stack that {@link lendAsyncId} was called on goes on. */
+export function takeAsyncIdBack(lent: number): void {
+  ownAsyncId = lent;
+}
+
 /**
  * Whether a park would be safe: not inside an async scope that some native code has pushed. Those scopes are on a
  * stack of Node's that all greenlets share, so leaving one in the middle would corrupt it.
  */
 export function isParkSafe(): boolean {
-  return executionAsyncId() === TURN_ASYNC_ID;
+  return executionAsyncId() === ownAsyncId;
 }
 
 interface StorageInternals {

@@ -43,7 +43,8 @@ export type KillError = Error | (new () => Error);
 /** A callback that is told when a greenlet ends. */
 export type Link<G = Greenlet<unknown>> = (greenlet: G) => unknown;
 
-const enum State {
+/** @internal */
+export const enum State {
   /** Not started. */
   New,
   /** Waiting for its timer or its place in the ready queue. */
@@ -753,16 +754,18 @@ export class RawGreenlet extends Runnable {
   _state: State = State.Scheduled;
   /** @internal */
   readonly _spawner: Family | null;
-  private _fn: ((...args: never[]) => unknown) | string;
-  private _args: readonly unknown[];
+  /** @internal */
+  protected _fn: ((...args: never[]) => unknown) | string;
+  /** @internal */
+  protected _args: readonly unknown[];
 
   /** @internal */
-  constructor(fn: (...args: never[]) => unknown, args: readonly unknown[]) {
+  constructor(fn: (...args: never[]) => unknown, args: readonly unknown[], context = captureContext()) {
     super();
     this._fn = fn;
     this._args = args;
     this._spawner = settings.trackGreenletTree ? familyOf(currentRunnable()) : null;
-    this._context = captureContext();
+    this._context = context;
   }
 
   /** @internal */
@@ -782,7 +785,8 @@ export class RawGreenlet extends Runnable {
     this._end(failed, thrown);
   }
 
-  private _end(failed: boolean, error: unknown): void {
+  /** @internal */
+  protected _end(failed: boolean, error: unknown): void {
     this._state = State.Ended;
     this._context = emptyContext;
     this._fn = typeof this._fn === 'function' ? this._fn.name : this._fn;

@@ -18,8 +18,11 @@ import {
   followGreenlets,
   hubResource,
   isParkSafe,
+  lendAsyncId,
   restoreContext,
+  saveCallerContext,
   saveContext,
+  takeAsyncIdBack,
 } from './context.js';
 import type { Resolver } from './dns.js';
 import type { Greenlet, RawGreenlet } from './greenlet.js';
@@ -86,6 +89,8 @@ class Trouble {
   shields = 0;
   /** Why it must not park: one reason for each call it is in that cannot be left in the middle. */
   readonly unparkable: string[] = [];
+  /** What every park throws. */
+  refusal: Error | null = null;
   /** The kill that was thrown in it last, until it parks again. */
   survivedKill: Interruption | null = null;
 }
@@ -185,6 +190,8 @@ const {
   parkFor: parkNativelyFor,
   yieldNow: yieldNatively,
   wake: wakeNatively,
+  enterFiber: enterNatively,
+  leaveFiber: leaveNatively,
   rest,
 } = native;
 
@@ -260,11 +267,16 @@ function runGreenlets(id: number, handedOver: number): void {
   }
   let next = handedOver;
   for (;;) {
-    if (next > 0) fireTimer(next - 1);
-    else if (next === Rest.Serves) serveRequest(id);
-    while ((shared[Shared.Starting] as number) > 0) {
-      (shared[Shared.Starting] as number)--;
-      beginNext(id);
+    if (next === Rest.StartsFiber) {
+      // Nobody else is started here: who has run the fiber goes on first.
+      startFiber(id);
+    } else {
+      if (next > 0) fireTimer(next - 1);
+      else if (next === Rest.Serves) serveRequest(id);
+      while ((shared[Shared.Starting] as number) > 0) {
+        (shared[Shared.Starting] as number)--;
+        beginNext(id);
+      }
     }
     next = rest();
     if (next === Rest.Ends) return;
@@ -273,10 +285,15 @@ function runGreenlets(id: number, handedOver: number): void {
 
 /** Makes `runnable` the current one, on the stack of a runner. */
 export function enterStack(runnable: Runnable, stackId: number): void {
+  takeStack(runnable, stackId);
+  enterContext(runnable._context);
+}
+
+/** As {@link enterStack}, in the async context that there is. */
+function takeStack(runnable: Runnable, stackId: number): void {
   runnable._stackId = stackId;
   running[stackId] = runnable;
   current = runnable;
-  enterContext(runnable._context);
 }
 
 /** The current greenlet has ended. */
@@ -552,6 +569,7 @@ function faceTrouble(greenlet: Runnable, wait: Wait): void {
 }
 
 function refusalToPark(greenlet: Runnable, wait: Wait): Error | null {
+  if (greenlet._trouble !== null && greenlet._trouble.refusal !== null) return greenlet._trouble.refusal;
   const reason = reasonNotToPark(greenlet);
   return reason === undefined
     ? null
@@ -646,6 +664,72 @@ export function yieldNow(call: string): void {
   restoreContext(saved);
   if (observer !== null) observer.goOn(greenlet, true);
   if (greenlet._trouble !== null) faceTrouble(greenlet, yielding);
+}
+
+// ---- fibers
+
+/** The fiber that is being started. */
+let starting: Runnable | null = null;
+
+/** In a frame of its own, as {@link beginNext}. */
+function startFiber(stackId: number): void {
+  const fiber = starting as Runnable;
+  starting = null;
+  takeStack(fiber, stackId);
+  fiber._begin(stackId);
+}
+
+/**
+ * Enters the stack of a fiber, or starts it; from anywhere, the hub included. Returns when it has left its stack by
+ * {@link leaveFiber}, by parking, or by its end. It starts in the async context of the caller.
+ *
+ * @returns whether a new stack was made
+ * @throws if it has no stack and none can be had
+ */
+export function enterFiber(fiber: Runnable): boolean {
+  const resumer = current;
+  if (fiber._stackId < 0) {
+    requireHub();
+    if (!following) follow();
+    starting = fiber;
+  }
+  fiber._wait = null;
+  armTimer();
+  const saved = resumer === null ? saveCallerContext() : saveContext();
+  const lent = lendAsyncId();
+  try {
+    return enterNatively(fiber._stackId) === true;
+  } finally {
+    starting = null;
+    takeAsyncIdBack(lent);
+    current = resumer;
+    restoreContext(saved);
+    if (resumer === null) noteWork();
+  }
+}
+
+/** Refuses, as {@link park} does, where the current greenlet cannot be left. Else {@link leaveFiber} has to follow. */
+export function beforeLeaving(fiber: Runnable, wait: Wait): void {
+  prepare(fiber, wait);
+}
+
+/**
+ * Leaves the stack of the current fiber for whoever has entered it, the hub if nobody has. Returns when it is entered again,
+ * or when it was interrupted: then {@link throwInterruption} has to follow.
+ */
+export function leaveFiber(fiber: Runnable, wait: Wait): void {
+  fiber._wait = wait;
+  if (observer !== null) observer.leave(fiber, wait);
+  const saved = saveContext();
+  leaveNatively();
+  current = fiber;
+  restoreContext(saved);
+  if (observer !== null) observer.goOn(fiber, false);
+}
+
+/** From now on every park of a greenlet throws `error`. */
+export function refuseParks(greenlet: Runnable, error: Error): void {
+  troubleOf(greenlet).refusal = error;
 }
 
 /** Lets `watching` observe all switches of greenlets; `null`: nobody. */

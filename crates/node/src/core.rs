@@ -18,7 +18,7 @@ use crate::park::Inspection;
 use crate::runner::{Runner, Runners};
 use crate::turn::Pace;
 use crate::uv::Uv;
-use crate::{dns, http, park, scheduling, shared, socket, tls};
+use crate::{dns, fiber, http, park, scheduling, shared, socket, tls};
 
 /// Everything native that belongs to one isolate. Leaked: parked stacks refer to it to the end.
 pub(crate) struct Core {
@@ -40,6 +40,10 @@ pub(crate) struct Core {
     /// What the runner entered next finds in `rest`: 0, or the slot of a timer to call plus 1.
     pub(crate) handed_over: Cell<i32>,
     pub(crate) inspection: Inspection,
+    /// Whose stack is entered next, before all that is ready: a fiber, or whoever has resumed one.
+    pub(crate) fiber_switch: Cell<Option<Rc<Runner>>>,
+    /// Whether something that libuv has to learn of may have happened on another stack than the main one.
+    pub(crate) unnoted: Cell<bool>,
     pub(crate) pace: Pace,
     /// Whether it has been reported that there is no memory for another stack.
     pub(crate) stacks_missed: Cell<bool>,
@@ -73,7 +77,7 @@ pub(crate) struct Script {
     /// The receiver of `turn`, and thereby its execution async resource: always the same object.
     pub(crate) resource: napi_ref,
     pub(crate) shared: SharedWords,
-    pub(crate) idle_runners: usize,
+    pub(crate) idle_runners: Cell<usize>,
 }
 
 /// Bytes received at once at the most.
@@ -138,6 +142,8 @@ impl Core {
             uv: OnceCell::new(),
             handed_over: Cell::new(0),
             inspection: Inspection::default(),
+            fiber_switch: Cell::new(None),
+            unnoted: Cell::new(false),
             pace: Pace::default(),
             stacks_missed: Cell::new(false),
             // SAFETY: (local) both calls have no preconditions.
@@ -215,9 +221,9 @@ impl Core {
 
     /// After something became ready or pending: outside a turn, libuv must learn of it.
     pub(crate) fn note_work(&self) {
-        if self.on_main_stack()
-            && let Some(uv) = self.uv.get()
-        {
+        if !self.on_main_stack() {
+            self.unnoted.set(true);
+        } else if let Some(uv) = self.uv.get() {
             uv.update(self);
         }
     }
@@ -265,7 +271,7 @@ fn start(core: &'static Core, arguments: Arguments) -> Returned {
         inspect: core.reference(arguments.value(2))?,
         resource: core.reference(arguments.value(3))?,
         shared,
-        idle_runners: arguments.index(5)? as usize,
+        idle_runners: Cell::new(arguments.index(5)? as usize),
     };
     core.script.set(script).map_err(|_| Failure::internal("start was called twice"))?;
     let uv = Uv::new(core)?;
@@ -347,6 +353,9 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "park"(0) => scheduling::park,
     "parkFor"(2) => scheduling::park_for,
     "yieldNow"(0) => scheduling::yield_now,
+    "enterFiber"(1) => fiber::enter_fiber,
+    "leaveFiber"(0) => fiber::leave_fiber,
+    "setIdleRunners"(1) => fiber::set_idle_runners,
     "rest"(0) => scheduling::rest,
     "wake"(1) => scheduling::wake,
     "interrupt"(2) => scheduling::interrupt,

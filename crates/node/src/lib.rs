@@ -10,6 +10,7 @@ mod call;
 mod core;
 mod dns;
 mod error;
+mod fiber;
 mod http;
 mod park;
 mod runner;

@@ -26,13 +26,20 @@ impl Core {
 
     /// As [`park`](Self::park), for whoever knows the current runner already.
     pub(crate) fn park_on_stack_of(&self, runner: &Runner) -> Cause {
+        self.unnoted.set(true);
+        self.give_back(runner);
+        self.leave_until_entered(runner);
+        self.cause(runner.id)
+    }
+
+    /// Leaves the stack of a runner until it is entered by whoever is meant to: somebody has been told of it.
+    pub(crate) fn leave_until_entered(&self, runner: &Runner) {
         self.leave(runner);
         while runner.inspected.take() {
             self.inspect_here();
             self.leave(runner);
         }
         self.immediate.set(0);
-        self.cause(runner.id)
     }
 
     fn leave(&self, runner: &Runner) {
@@ -124,11 +131,11 @@ pub(crate) fn inspect_stack(core: &'static Core, arguments: Arguments) -> Return
     };
     target.inspected.set(true);
     if core.on_main_stack() {
-        core.visit(&target);
+        core.visit(target)?;
     } else {
         let own = core.current()?;
         core.inspection.begin(target, Rc::clone(&own));
-        core.park_on_stack_of(&own);
+        core.leave_until_entered(&own);
     }
     Ok(UNDEFINED)
 }

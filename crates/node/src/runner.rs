@@ -31,6 +31,10 @@ pub(crate) struct Runner {
     pub(crate) has_begun: Cell<bool>,
     /// Set when it is entered only to tell where it is parked.
     pub(crate) inspected: Cell<bool>,
+    /// Set while somebody who has entered it as a fiber waits for it to be left.
+    pub(crate) resumed: Cell<bool>,
+    /// Who that is; `None`: the main stack.
+    pub(crate) resumer: Cell<Option<Rc<Runner>>>,
 }
 
 /// All runners, by number, and those that have nothing to run.
@@ -82,7 +86,7 @@ impl Core {
 
     /// Whether more runners have nothing to run than are kept for the next greenlets.
     pub(crate) fn has_surplus(&self) -> bool {
-        self.script.get().is_some_and(|script| self.runners.borrow().idle.len() > script.idle_runners)
+        self.script.get().is_some_and(|script| self.runners.borrow().idle.len() > script.idle_runners.get())
     }
 
     /// A new runner on a stack with `size` usable bytes. It has to be entered once.
@@ -110,6 +114,8 @@ impl Core {
             departure: RefCell::default(),
             has_begun: Cell::new(false),
             inspected: Cell::new(false),
+            resumed: Cell::new(false),
+            resumer: Cell::new(None),
         });
         let own = Rc::clone(&runner);
         let coroutine = Coroutine::new(stack, move |suspender| {

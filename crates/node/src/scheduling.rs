@@ -101,17 +101,31 @@ pub(crate) const REST_ENDS: i32 = -1;
 /// What it returns when a request is to be taken by `httpTake`.
 pub(crate) const SERVES: i32 = -2;
 
-/// `rest()`: the runner has nothing to run. [`REST_ENDS`]; [`SERVES`]; 0: start greenlets; n: call the timer of slot n − 1.
+/// What it returns when a fiber is to be started.
+pub(crate) const STARTS_FIBER: i32 = -3;
+
+/// `rest()`: the runner has nothing to run. [`REST_ENDS`]; [`SERVES`]; [`STARTS_FIBER`]; 0: start greenlets; n: call the timer
+/// of slot n − 1.
 pub(crate) fn rest(core: &'static Core, _: Arguments) -> Returned {
-    if let Some(next) = core.next_for_resting() {
-        return core.int_value(next);
-    }
     let runner = core.current()?;
+    // Who has resumed a fiber goes on as soon as it has ended.
+    if !runner.resumed.get() {
+        if core.script()?.shared.get(SharedWord::Starting) > 0 {
+            return core.int_value(0);
+        }
+        if let Some(next) = core.next_for_resting() {
+            return core.int_value(next);
+        }
+    }
     if !runner.reusable {
         return core.int_value(REST_ENDS);
     }
     core.runners.borrow_mut().idle.push_back(Rc::clone(&runner));
-    core.park_on_stack_of(&runner);
+    if core.has_surplus() {
+        core.unnoted.set(true);
+    }
+    core.give_back(&runner);
+    core.leave_until_entered(&runner);
     core.int_value(core.handed_over.replace(0))
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use greenstack_hub::{Ready, as_nanos};
 use greenstack_stack::{Status, prefetch};
 use greenstack_v8_stacks::Departure;
-use napi_sys::napi_ref;
 
 use crate::call::check;
 use crate::core::{Core, SharedWord};
@@ -85,14 +84,12 @@ impl Core {
             }
             Ok(())
         });
-        match self.runner_error.take() {
-            Some(error) => self.throw_runner_error(error),
-            None => result,
-        }
+        self.take_runner_error().and(result)
     }
 
     /// Throws, on the main stack, the exception that has ended a runner.
-    fn throw_runner_error(&self, error: napi_ref) -> Result<(), Failure> {
+    fn take_runner_error(&self) -> Result<(), Failure> {
+        let Some(error) = self.runner_error.take() else { return Ok(()) };
         self.terminating.set(false);
         let value = self.referenced(error)?;
         // SAFETY: (local) the reference was made for this and is not used again.
@@ -103,13 +100,29 @@ impl Core {
         Err(Failure::Pending)
     }
 
-    /// Enters one stack from the main one and comes back.
-    pub(crate) fn visit(&self, runner: &Rc<Runner>) {
-        self.away_from_main(|| self.enter(runner));
+    /// Enters one stack from the main one, and those that it hands over to, and comes back when nobody is handed over to.
+    ///
+    /// # Errors
+    /// As for [`turn`](Self::turn).
+    pub(crate) fn visit(&self, runner: Rc<Runner>) -> Result<(), Failure> {
+        self.terminating.set(false);
+        self.away_from_main(|| {
+            let mut next = Some(runner);
+            while let Some(runner) = next {
+                self.enter(&runner);
+                next = self.take_handed_over().filter(|_| !self.terminating.get());
+            }
+        });
         // Unlike a turn, which goes back to libuv, this returns to JavaScript.
         if self.is_worker {
             self.renew_termination();
         }
+        self.take_runner_error()
+    }
+
+    /// Whose stack is entered next, before all that is ready.
+    fn take_handed_over(&self) -> Option<Rc<Runner>> {
+        self.fiber_switch.take().or_else(|| self.inspection.take_next())
     }
 
     /// Archives the main stack in V8 while `operation` enters others.
@@ -131,7 +144,7 @@ impl Core {
 
     /// Whose turn it is. `None`: nothing is ready, or libuv's turn has come.
     fn next(&'static self, slice: &mut Slice) -> Result<Option<Rc<Runner>>, Failure> {
-        if let Some(runner) = self.inspection.take_next() {
+        if let Some(runner) = self.take_handed_over() {
             return Ok(Some(runner));
         }
         slice.entries += 1;
@@ -354,7 +367,11 @@ impl Core {
                 runner.thread_id.set(unsafe { self.v8.depart(&mut runner.departure.borrow_mut()) });
                 runner.coroutine.set(Some(coroutine));
             }
-            Status::Finished => self.retire(runner, *coroutine),
+            Status::Finished => {
+                self.unnoted.set(true);
+                self.give_back(runner);
+                self.retire(runner, *coroutine);
+            }
         }
     }
 }
