@@ -1,0 +1,2 @@
+import Fiber = require('greenstack/fibers');
+export = Fiber;

@@ -1,0 +1,2 @@
+import Future = require('greenstack/fibers/future');
+export = Future;
