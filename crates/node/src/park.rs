@@ -10,6 +10,7 @@ use crate::call::{Arguments, Returned, UNDEFINED, check};
 use crate::core::Core;
 use crate::error::Failure;
 use crate::runner::Runner;
+use crate::scheduling::STARTS_FIBER;
 
 impl Core {
     /// Leaves the current stack until somebody wakes it, and tells why it was woken.
@@ -50,7 +51,10 @@ impl Core {
         unsafe {
             let context = self.followed_context().map(|context| (context, context.get()));
             runner.suspender.get().suspend();
-            if let Some((context, value)) = context {
+            // A fiber starts in the context of whoever starts it, which nobody has changed meanwhile.
+            if let Some((context, value)) = context
+                && self.handed_over.get() != STARTS_FIBER
+            {
                 context.set(value);
             }
         }

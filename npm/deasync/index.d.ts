@@ -1,0 +1,2 @@
+import deasync = require('greenstack/deasync');
+export = deasync;
