@@ -102,7 +102,7 @@ export const enum Rest {
 
 /** Positions in the words of a request that is taken; `Word` in crates/node/src/http.rs has the same list. */
 export const enum HttpWord {
-  /** 0: accepting has failed. */
+  /** 0: accepting has failed, by {@link Errno}; if that is not 0 otherwise, the handshake of this connection has. */
   Connection = 0,
   Server = 1,
   Socket = 2,
@@ -384,7 +384,11 @@ interface Native {
   httpEnd(connection: number, trailers: string): number;
   /** The time is that without any progress. */
   httpFlush(connection: number, timeout: number): number;
+  /** An interim response: 1: all is sent; 0: the rest goes with what follows. */
+  httpInterim(connection: number, status: number, reason: string, fields: string): number;
   httpAbort(connection: number): void;
+  /** The session; 0: it is not encrypted, or closed. */
+  httpTls(connection: number): number;
   /** 0: the slot is called when something comes from the client, or it goes; 1: it has gone. */
   httpWatch(connection: number, slot: number): number;
   /** `false` if the slot will be called, or was. */

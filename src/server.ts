@@ -18,13 +18,14 @@ import {
   type ServerOptions,
 } from './server-base.js';
 import { type Attendant, IdleConnection } from './server-idle.js';
+import { checkServerTls, moduleOfTls, type ServerTlsOptions } from './server-tls.js';
 import { Role, Workers } from './server-workers.js';
 import { createServer, type ListenOptions } from './socket/listen.js';
 import { type Datagram, Opened, Socket } from './socket/socket.js';
 
 import { type Address, parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
 import { errnoOf, systemError } from './system-error.js';
-import type { SecureContext, SecureContextOptions, TlsOptions } from './tls.js';
+import type { TlsOptions } from './tls.js';
 import { now } from './timers.js';
 import { waitFor } from './wait-for.js';
 
@@ -36,6 +37,7 @@ export {
   type SpawnFunction,
   type SpawnMode,
 } from './server-base.js';
+export type { ServerTlsOptions } from './server-tls.js';
 export { ServerWorkerDied } from './server-workers.js';
 
 /** Handles a connection. When it returns or throws, the connection is closed; what it throws is reported. */
@@ -43,16 +45,6 @@ export type StreamHandler<S extends Connection = Socket> = (socket: S, address: 
 
 /** Handles a datagram; what it throws is reported. */
 export type DatagramHandler = (data: Buffer, address: SocketAddress | undefined) => unknown;
-
-/** How a {@link StreamServer} encrypts: see `wrapSocket` of `greenstack/tls`. */
-export interface ServerTlsOptions extends SecureContextOptions {
-  /** Made by `createSecureContext`; instead of its options. */
-  secureContext?: SecureContext;
-  /** How long a handshake may take, in ms (default: 120,000). */
-  handshakeTimeout?: number;
-  /** Whether the end of a connection without the peer's word counts as the end of the stream (default: no). */
-  suppressRaggedEofs?: boolean;
-}
 
 /** Options of {@link StreamServer}. */
 export interface StreamServerOptions extends ServerOptions, ListenOptions {
@@ -128,7 +120,7 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
     this.#noDelay = checkFlag(call, 'noDelay', noDelay);
     this.#isMaxAcceptGiven = given.maxAccept !== undefined;
     this.#awaitsData = checkFlag(call, 'awaitData', awaitData);
-    this.#tls = tls === undefined ? null : checkTls(call, tls);
+    this.#tls = tls === undefined ? null : checkServerTls(call, tls);
     if (this.#tls !== null && this._handlesInHub)
       throw new TypeError(`${call}: a handshake has to wait, so that spawn cannot be null with tls`);
     this.#workers = workers === undefined ? null : new Workers(call, workers, this);
@@ -419,23 +411,4 @@ function checkHandler<Args extends unknown[]>(
   if (typeof server.handle !== 'function')
     throw new TypeError(`${call} expects a handler, or a subclass with a method 'handle'`);
   return (...args) => (server.handle as Handler<Args>)(...args);
-}
-
-/** Loaded when it is wanted: most servers have no use for it. */
-function moduleOfTls(): typeof import('./tls.js') {
-  return require('./tls.js') as typeof import('./tls.js');
-}
-
-/** The options of each connection's handshake. Whatever is wrong with certificates shows here. */
-function checkTls(call: string, options: ServerTlsOptions): TlsOptions {
-  const { secureContext, handshakeTimeout, suppressRaggedEofs, ...others } = checkOptions(call, options);
-  const context = secureContext ?? moduleOfTls().createSecureContext(others);
-  const checked = {
-    secureContext: context,
-    isServer: true,
-    ...(handshakeTimeout !== undefined && { handshakeTimeout }),
-    ...(suppressRaggedEofs !== undefined && { suppressRaggedEofs }),
-  };
-  moduleOfTls().checkTlsOptions(call, checked);
-  return checked;
 }

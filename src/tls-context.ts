@@ -260,6 +260,16 @@ export class SecureContext {
     return this.#checked.identities.length > 0;
   }
 
+  /** The protocols of the application that it takes. @internal */
+  get _alpn(): readonly string[] {
+    return this.#checked.alpn;
+  }
+
+  /** Whether lines of a key log are wanted. @internal */
+  get _logsKeys(): boolean {
+    return this.#options.keyLog !== undefined;
+  }
+
   /** Whether a client has to tell which server it expects. @internal */
   get _needsName(): boolean {
     const mask = TlsFlag.RejectUnauthorized | TlsFlag.CheckName;

@@ -1,8 +1,8 @@
 /** Encrypted connections whose calls park only the greenlet: `greenstack/tls`. */
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 
-import { native, type TlsAgreed } from './binding.js';
+import { native } from './binding.js';
 import { checkFlag, checkMilliseconds, checkOptions, describe } from './checks.js';
 import { Connection, SocketWait } from './connection.js';
 import { GreenstackError, named } from './errors.js';
@@ -10,23 +10,13 @@ import { type CheckedLimits, checkLimits, type LimitOptions, type Limits } from 
 import { type Address, parseAddress, PATH, type SocketAddress } from './socket-address.js';
 import { type ConnectOptions, createConnection, Socket } from './socket.js';
 import { createSecureContext, SecureContext, type SecureContextOptions } from './tls-context.js';
+import { type CertificateError, type Cipher, TlsInfo } from './tls-info.js';
 import { errnoOf, systemError } from './system-error.js';
 import { now } from './timers.js';
 
+export { type CertificateError, type Cipher, TlsInfo };
 export { createSecureContext, SecureContext, type SecureContextOptions };
 export { type Identity, SecureContextError, type TlsVersion } from './tls-context.js';
-
-/** The error of a peer that is not trusted, as `node:tls` makes it. */
-export interface CertificateError extends Error {
-  /** `CERT_HAS_EXPIRED`, `UNABLE_TO_VERIFY_LEAF_SIGNATURE`, `ERR_TLS_CERT_ALTNAME_INVALID`, … */
-  code: string;
-  /** What the peer has shown. */
-  cert?: X509Certificate;
-  /** For `ERR_TLS_CERT_ALTNAME_INVALID`: which server was asked for. */
-  host?: string;
-  /** For `ERR_TLS_CERT_ALTNAME_INVALID`: the message in short. */
-  reason?: string;
-}
 
 /**
  * A connection has ended without the peer having said that this was all: what was received may have been cut off by
@@ -56,16 +46,6 @@ export class TlsUnreadError extends GreenstackError {
   }
 }
 
-/** The cipher suite of a connection. */
-export interface Cipher {
-  /** Its name in OpenSSL. */
-  name: string;
-  /** Its name in the standard. */
-  standardName: string;
-  /** The protocol version. */
-  version: string;
-}
-
 /** Options of {@link wrapSocket}, limits of the handshake included, and those of {@link createSecureContext}. */
 export interface TlsOptions extends SecureContextOptions, LimitOptions {
   /** Made by {@link createSecureContext}; instead of its options. What clients resume is kept there. */
@@ -85,7 +65,8 @@ export interface TlsOptions extends SecureContextOptions, LimitOptions {
 /** Options of {@link connect}, limits for everything together included. */
 export interface TlsConnectOptions extends Omit<TlsOptions, 'isServer'>, ConnectOptions {}
 
-const DEFAULT_HANDSHAKE_TIMEOUT = 120_000;
+/** How long a handshake may take, in ms, if nothing else is said. @internal */
+export const DEFAULT_HANDSHAKE_TIMEOUT = 120_000;
 const TRUNCATED = 'ERR_GREENSTACK_TLS_TRUNCATED';
 
 interface Checked {
@@ -128,6 +109,15 @@ export function checkTlsOptions(call: string, options: TlsOptions): void {
   check(call, options);
 }
 
+/** What a session has failed with. @internal */
+export function tlsFailure(call: string, [code, message]: [string, string], info: TlsInfo): Error {
+  if (code === TRUNCATED) return new TlsTruncationError(`${call}: ${message}`);
+  if (code !== 'EPROTO' && code !== 'ECONNRESET') return info._certificateError(code, message);
+  const error = systemError(errnoOf(code), call.slice(0, -2));
+  error.message += `: ${message}`;
+  return error;
+}
+
 /** An encrypted connection, with the verbs of {@link Socket}. gevent: `gevent.ssl.SSLSocket`. */
 export class TlsSocket extends Connection {
   readonly #socket: Socket;
@@ -139,21 +129,31 @@ export class TlsSocket extends Connection {
   /** After `shutdown('r')`: then the end of the connection is of our making. */
   #hasStoppedReading = false;
   #identityError: Error | undefined;
-  #agreed: TlsAgreed | undefined;
-  #chain: X509Certificate[] | undefined;
+  readonly #info: TlsInfo;
 
-  /** @internal Use {@link wrapSocket} or {@link connect}. */
-  constructor(call: string, socket: Socket, checked: Checked) {
+  /**
+   * @param established - native code's name for a session that is on the socket already
+   * @internal Use {@link wrapSocket} or {@link connect}.
+   */
+  constructor(call: string, socket: Socket, checked: Checked, established?: number) {
     super();
     const { context, isServer, servername } = checked;
+    this.#context = context;
+    this.#checked = checked;
+    if (established !== undefined) {
+      this.#socket = socket;
+      this.#key = established;
+      this.#isEstablished = true;
+      this.#info = new TlsInfo(established);
+      return;
+    }
     const config = context._config(call, isServer);
     socket._checkOpen(call);
     const [key, taken] = native.tlsOpen(socket._key, config, servername);
     if (typeof key === 'string') throw new TypeError(`${call}: ${key} ${taken}`);
     this.#socket = socket._handOver(taken as number);
     this.#key = key;
-    this.#context = context;
-    this.#checked = checked;
+    this.#info = new TlsInfo(key, servername);
     this.timeout = this.#socket.timeout;
   }
 
@@ -281,24 +281,7 @@ export class TlsSocket extends Connection {
   /** @internal */
   override _error(code: number, call: string): Error {
     const failure = code === errnoOf('EPROTO') ? native.tlsFailure(this.#key) : undefined;
-    return failure === undefined ? super._error(code, call) : this.#failure(call, failure);
-  }
-
-  #failure(call: string, [code, message]: [string, string]): Error {
-    if (code === TRUNCATED) return new TlsTruncationError(`${call}: ${message}`);
-    if (code !== 'EPROTO' && code !== 'ECONNRESET') return this.#certificateError(code, message);
-    const error = systemError(errnoOf(code), call.slice(0, -2));
-    error.message += `: ${message}`;
-    return error;
-  }
-
-  #certificateError(code: string, message: string): CertificateError {
-    const error: CertificateError = Object.assign(new Error(message), { code });
-    const cert = this.peerCertificate;
-    if (cert !== undefined) error.cert = cert;
-    if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return error;
-    const reason = message.slice(message.indexOf(': ') + 2);
-    return Object.assign(error, { host: this.#checked.servername, reason });
+    return failure === undefined ? super._error(code, call) : tlsFailure(call, failure, this.#info);
   }
 
   /**
@@ -353,64 +336,62 @@ export class TlsSocket extends Connection {
     return this.#socket._handOver();
   }
 
-  #what(): TlsAgreed | undefined {
-    return (this.#agreed ??= native.tlsAgreed(this.#key));
-  }
-
   /** `'TLSv1.3'` or `'TLSv1.2'`; `null` before the handshake. gevent: `version()`. */
   get protocol(): string | null {
-    return this.#what()?.[0] ?? null;
+    return this.#info.protocol;
   }
 
   /** The cipher suite; `null` before the handshake. */
   get cipher(): Cipher | null {
-    const agreed = this.#what();
-    if (agreed === undefined) return null;
-    const [version, name, standardName] = agreed;
-    return { name, standardName, version };
+    return this.#info.cipher;
   }
 
   /** The protocol of the application that both ends have chosen; `null` if there is none. gevent: `selected_alpn_protocol()`. */
   get alpnProtocol(): string | null {
-    return this.#what()?.[3] || null;
+    return this.#info.alpnProtocol;
   }
 
   /** The name that the client has asked for; `null` if there is none. */
   get serverName(): string | null {
-    return this.#what()?.[4] || null;
+    return this.#info.serverName;
   }
 
   /** Whether an earlier session was resumed. gevent: `session_reused`. */
   get sessionReused(): boolean {
-    return this.#what()?.[5] === 'resumed';
+    return this.#info.sessionReused;
   }
 
   /** Whether the peer has shown a certificate that is trusted. */
   get authorized(): boolean {
-    return this.#isEstablished && this.peerCertificate !== undefined && this.authorizationError === null;
+    return this.#isEstablished && this.#identityError === undefined && this.#info.authorized;
   }
 
   /** Why the peer is not trusted, where that is allowed by `rejectUnauthorized: false`; `null` if it is. */
   get authorizationError(): Error | null {
-    const agreed = this.#what();
-    const code = agreed?.[6] ?? '';
-    if (code !== '') return this.#certificateError(code, agreed?.[7] ?? '');
-    return this.#identityError ?? null;
+    return this.#info.authorizationError ?? this.#identityError ?? null;
   }
 
   /** What the peer has shown; `undefined` if it has not. gevent: `getpeercert()`. */
   get peerCertificate(): X509Certificate | undefined {
-    return this.peerCertificateChain[0];
+    return this.#info.peerCertificate;
   }
 
   /** The peer's certificate and those that it has sent with it. */
   get peerCertificateChain(): X509Certificate[] {
-    if (this.#chain !== undefined) return this.#chain;
-    const chain = native.tlsPeerCertificates(this.#key).map((der) => new X509Certificate(der));
-    // Before the handshake it may still come.
-    if (this.#isEstablished) this.#chain = chain;
-    return chain;
+    return this.#info.peerCertificateChain;
   }
+}
+
+/** A connection with a session on which the handshake is done: of a server's. @internal */
+export function establishedSocket(socket: Socket, session: number, context: SecureContext): TlsSocket {
+  const checked = {
+    context,
+    isServer: true,
+    servername: '',
+    handshakeTimeout: DEFAULT_HANDSHAKE_TIMEOUT,
+    suppressRaggedEofs: false,
+  };
+  return new TlsSocket('upgrade()', socket, checked, session);
 }
 
 /**

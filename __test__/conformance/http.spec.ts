@@ -7,7 +7,7 @@ import { spawn, waitFor } from 'greenstack';
 import { HttpResponse, type HttpServer } from 'greenstack/http';
 import { createConnection } from 'greenstack/socket';
 import { CASES, type HttpCase } from '../support/http-cases.js';
-import { answersIn, exchange, get, post, RawClient, readToEnd, serving } from '../support/http.js';
+import { answersIn, exchange, get, httpTest, post, RawClient, readToEnd, serving } from '../support/http.js';
 import { hubTest } from '../support/hub-test.js';
 
 function echoing(): HttpServer {
@@ -15,7 +15,7 @@ function echoing(): HttpServer {
 }
 
 for (const { section, rule, input, statuses } of CASES) {
-  hubTest(`${section}: ${rule}`, (t) => {
+  httpTest(`${section}: ${rule}`, (t) => {
     using server = echoing();
     const answers = exchange(server, input);
     t.deepEqual(
@@ -69,7 +69,7 @@ hubTest('the rules that node:http keeps differently', (t) => {
   t.is(rows.length, CASES.length);
 });
 
-hubTest('RFC 9112, 9.3: a connection is used again', (t) => {
+httpTest('RFC 9112, 9.3: a connection is used again', (t) => {
   using server = echoing();
   using client = new RawClient(server);
   t.is(client.request(get('/1')).body, 'GET /1 ');
@@ -77,7 +77,7 @@ hubTest('RFC 9112, 9.3: a connection is used again', (t) => {
   t.is(client.request(get('/3')).headers['connection'], undefined);
 });
 
-hubTest('RFC 9112, 9.3: HTTP/1.0 keeps a connection if it asks for that, and is told so', (t) => {
+httpTest('RFC 9112, 9.3: HTTP/1.0 keeps a connection if it asks for that, and is told so', (t) => {
   using server = echoing();
   using client = new RawClient(server);
   const first = client.request('GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n');
@@ -86,7 +86,7 @@ hubTest('RFC 9112, 9.3: HTTP/1.0 keeps a connection if it asks for that, and is 
   t.is(client.rest(), '');
 });
 
-hubTest('RFC 9112, 9.3.2: pipelined requests are answered in order', (t) => {
+httpTest('RFC 9112, 9.3.2: pipelined requests are answered in order', (t) => {
   using server = serving((request) => request.path);
   const pipeline = Array.from({ length: 200 }, (_, index) => get(`/${index}`)).join('');
   const answers = exchange(server, pipeline + get('/end', 'Connection: close\r\n'));
@@ -96,7 +96,7 @@ hubTest('RFC 9112, 9.3.2: pipelined requests are answered in order', (t) => {
   );
 });
 
-hubTest('RFC 9112, 9.3.2: a pipelined request waits for the response before it', (t) => {
+httpTest('RFC 9112, 9.3.2: a pipelined request waits for the response before it', (t) => {
   let running = 0;
   using server = serving((request) => {
     t.is(++running, 1);
@@ -111,20 +111,20 @@ hubTest('RFC 9112, 9.3.2: a pipelined request waits for the response before it',
   );
 });
 
-hubTest('RFC 9112, 9.6: after close nothing else is answered', (t) => {
+httpTest('RFC 9112, 9.6: after close nothing else is answered', (t) => {
   using server = echoing();
   const answers = exchange(server, get('/1', 'Connection: close\r\n') + get('/2'));
   t.is(answers.length, 1);
   t.is(answers[0]?.headers['connection'], 'close');
 });
 
-hubTest('RFC 9112, 9.6: the answer arrives although more is sent than is read', (t) => {
+httpTest('RFC 9112, 9.6: the answer arrives although more is sent than is read', (t) => {
   using server = serving(() => 'no', { maxBodySize: 10 });
   const answers = exchange(server, post('/', 'x'.repeat(300_000)));
   t.is(answers[0]?.status, 413);
 });
 
-hubTest('RFC 9110, 9.3.2: a response to HEAD has the length and no body', (t) => {
+httpTest('RFC 9110, 9.3.2: a response to HEAD has the length and no body', (t) => {
   using server = serving(() => 'hello');
   using client = new RawClient(server);
   const answer = client.request('HEAD / HTTP/1.1\r\nHost: a\r\n\r\n', true);
@@ -132,7 +132,7 @@ hubTest('RFC 9110, 9.3.2: a response to HEAD has the length and no body', (t) =>
   t.is(client.request(get('/')).body, 'hello');
 });
 
-hubTest('RFC 9110, 9.3.2: an iterable is not sent in response to HEAD', (t) => {
+httpTest('RFC 9110, 9.3.2: an iterable is not sent in response to HEAD', (t) => {
   let ended = false;
   using server = serving(() =>
     (function* () {
@@ -151,7 +151,7 @@ hubTest('RFC 9110, 9.3.2: an iterable is not sent in response to HEAD', (t) => {
 });
 
 for (const status of [204, 304]) {
-  hubTest(`RFC 9110, 15: a response with status ${status} has neither a body nor a length`, (t) => {
+  httpTest(`RFC 9110, 15: a response with status ${status} has neither a body nor a length`, (t) => {
     using server = serving(() => new HttpResponse(null, { status }));
     using client = new RawClient(server);
     const answer = client.request(get('/'));
@@ -162,7 +162,7 @@ for (const status of [204, 304]) {
   });
 }
 
-hubTest('RFC 9110, 6.6.1: a response has a Date', (t) => {
+httpTest('RFC 9110, 6.6.1: a response has a Date', (t) => {
   using server = serving(() => 'hello');
   const [answer] = exchange(server, get('/', 'Connection: close\r\n'));
   const date = answer?.headers['date'] ?? '';
@@ -170,7 +170,7 @@ hubTest('RFC 9110, 6.6.1: a response has a Date', (t) => {
   t.true(Math.abs(Date.parse(date) - Date.now()) < 60_000);
 });
 
-hubTest('RFC 9110, 10.1.1: 100 is sent when the handler first reads', (t) => {
+httpTest('RFC 9110, 10.1.1: 100 is sent when the handler first reads', (t) => {
   using server = echoing();
   using client = new RawClient(server);
   client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
@@ -179,7 +179,7 @@ hubTest('RFC 9110, 10.1.1: 100 is sent when the handler first reads', (t) => {
   t.is(client.request(get('/')).status, 200);
 });
 
-hubTest('RFC 9110, 10.1.1: 100 is not sent if the handler does not read, and the connection ends', (t) => {
+httpTest('RFC 9110, 10.1.1: 100 is not sent if the handler does not read, and the connection ends', (t) => {
   using server = serving(() => 'no need');
   using client = new RawClient(server);
   client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
@@ -189,13 +189,13 @@ hubTest('RFC 9110, 10.1.1: 100 is not sent if the handler does not read, and the
   t.is(client.rest(), '');
 });
 
-hubTest('RFC 9110, 10.1.1: 100 is not sent if the body is there already', (t) => {
+httpTest('RFC 9110, 10.1.1: 100 is not sent if the body is there already', (t) => {
   using server = echoing();
   const [answer] = exchange(server, post('/', 'hello', 'Expect: 100-continue\r\nConnection: close\r\n'));
   t.is(answer?.status, 200);
 });
 
-hubTest('RFC 9110, 7.8: an upgrade hands the connection over', (t) => {
+httpTest('RFC 9110, 7.8: an upgrade hands the connection over', (t) => {
   using server = serving((request) => {
     t.true(request.upgrades);
     const { socket, head } = request.upgrade({ headers: { Upgrade: 'echo' } });
@@ -215,13 +215,13 @@ hubTest('RFC 9110, 7.8: an upgrade hands the connection over', (t) => {
   t.is(client.rest(), 'early late');
 });
 
-hubTest('RFC 9112, 7.1.2: trailer fields of a request can be read', (t) => {
+httpTest('RFC 9112, 7.1.2: trailer fields of a request can be read', (t) => {
   using server = serving((request) => `${request.text()} ${request.trailers.get('checksum')}`);
   const input = `POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\nChecksum: 42\r\n\r\n`;
   t.is(exchange(server, input)[0]?.body, 'hello 42');
 });
 
-hubTest('RFC 9112, 7.1.2: trailer fields of a response are sent', (t) => {
+httpTest('RFC 9112, 7.1.2: trailer fields of a response are sent', (t) => {
   using server = serving(
     () => new HttpResponse(['hello'].values(), { trailers: () => ({ Checksum: '42' }) }),
   );
@@ -230,7 +230,7 @@ hubTest('RFC 9112, 7.1.2: trailer fields of a response are sent', (t) => {
   t.is(answer?.headers['trailer checksum'], '42');
 });
 
-hubTest('RFC 9112, 8: a body that ends too early is no request, and the handler is told', (t) => {
+httpTest('RFC 9112, 8: a body that ends too early is no request, and the handler is told', (t) => {
   let code: unknown;
   using server = serving((request) => {
     try {
@@ -247,14 +247,14 @@ hubTest('RFC 9112, 8: a body that ends too early is no request, and the handler 
   t.is(code, 'ECONNRESET');
 });
 
-hubTest('RFC 9112, 9.5: a head that does not come in time is 408', (t) => {
+httpTest('RFC 9112, 9.5: a head that does not come in time is 408', (t) => {
   using server = serving(() => 'hello', { headTimeout: 30 });
   const [answer] = exchange(server, 'GET / HTTP/1.1\r\nHost');
   t.is(answer?.status, 408);
   t.is(answer?.headers['connection'], 'close');
 });
 
-hubTest('RFC 9112, 9.5: a connection on which nothing comes is closed without an answer', (t) => {
+httpTest('RFC 9112, 9.5: a connection on which nothing comes is closed without an answer', (t) => {
   using server = serving(() => 'hello', { headTimeout: 30, idleTimeout: 30 });
   using client = new RawClient(server);
   t.is(client.rest(), '');
@@ -263,7 +263,7 @@ hubTest('RFC 9112, 9.5: a connection on which nothing comes is closed without an
   t.is(other.rest(), '');
 });
 
-hubTest('RFC 9110, 15.5.9: a body that does not come in time is 408', (t) => {
+httpTest('RFC 9110, 15.5.9: a body that does not come in time is 408', (t) => {
   using server = serving((request) => request.text(), { bodyTimeout: 30 });
   const [answer] = exchange(server, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello');
   t.is(answer?.status, 408);

@@ -1,5 +1,9 @@
-import { createConnection, type Socket } from 'greenstack/socket';
+import type { ExecutionContext } from 'ava';
+import { type Connection, createConnection } from 'greenstack/socket';
 import { type HttpHandler, HttpServer, type HttpServerOptions } from 'greenstack/http';
+import { connect as connectTls } from 'greenstack/tls';
+import { pki } from './certificates.js';
+import { hubTest } from './hub-test.js';
 
 /** A response as it came over a raw connection. */
 export interface Answer {
@@ -10,30 +14,58 @@ export interface Answer {
   body: string;
 }
 
+/** Whether servers encrypt that are started now. */
+let encrypts = false;
+
+const encrypted = new WeakSet<HttpServer>();
+
+/** As `hubTest`, twice: the second time, servers and clients encrypt. */
+export function httpTest(title: string, body: (t: ExecutionContext) => void): void {
+  hubTest(title, body);
+  hubTest(`${title} (TLS)`, (t) => {
+    encrypts = true;
+    try {
+      body(t);
+    } finally {
+      encrypts = false;
+    }
+  });
+}
+
 /** Starts a server on 127.0.0.1. It is stopped by `using`. */
 export function serving(handler: HttpHandler, options?: HttpServerOptions): HttpServer {
-  const server = new HttpServer({ host: '127.0.0.1', port: 0 }, handler, options);
+  const { tls = encrypts ? pki.server() : undefined } = options ?? {};
+  const server = new HttpServer({ host: '127.0.0.1', port: 0 }, handler, {
+    ...options,
+    ...(tls !== undefined && { tls }),
+  });
+  if (tls !== undefined) encrypted.add(server);
   server.start();
   return server;
 }
 
 /** The URL of a path on a server. */
 export function urlOf(server: HttpServer, path = '/'): string {
-  return `http://127.0.0.1:${server.address.port}${path}`;
+  return `${encrypted.has(server) ? 'https' : 'http'}://127.0.0.1:${server.address.port}${path}`;
 }
 
-/** Connects without a protocol. */
-export function connect(server: HttpServer): Socket {
-  return createConnection(server.address);
+/** Connects, without a protocol but that of the encryption. */
+export function connect(server: HttpServer): Connection {
+  return encrypted.has(server)
+    ? connectTls(server.address, { ca: pki.root().cert, servername: 'a.test' })
+    : createConnection(server.address);
 }
+
+/** How a connection may end that the server cuts. */
+const CUTS = ['ECONNRESET', 'ERR_GREENSTACK_TLS_TRUNCATED'];
 
 /** Everything that comes until the end; a reset is one, too. */
-export function readToEnd(socket: Socket): string {
+export function readToEnd(socket: Connection): string {
   let text = '';
   try {
     for (let piece = socket.recv(); piece.length > 0; piece = socket.recv()) text += piece.toString('latin1');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+    if (!CUTS.includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
   return text;
 }
@@ -117,7 +149,7 @@ export function answersIn(text: string): Answer[] {
 
 /** A raw connection that takes one answer after another. */
 export class RawClient implements Disposable {
-  readonly socket: Socket;
+  readonly socket: Connection;
   #text = '';
 
   constructor(server: HttpServer) {

@@ -30,7 +30,7 @@ function decoded(path: string): string {
 
 /** Makes the environment of a request. */
 export function environOf(request: HttpRequest): Environ {
-  const { url, headers, remoteAddress, contentLength } = request;
+  const { url, headers, remoteAddress, contentLength, scheme } = request;
   const { localAddress, environ } = request._host;
   const query = url.indexOf('?');
   const own = new Environ();
@@ -40,6 +40,7 @@ export function environOf(request: HttpRequest): Environ {
     SERVER_NAME: localAddress.address,
     SERVER_PORT: String(localAddress.port),
     SERVER_PROTOCOL: `HTTP/${request.httpVersion}`,
+    REQUEST_SCHEME: scheme,
     REQUEST_METHOD: request.method,
     SCRIPT_NAME: '',
     PATH_INFO: decoded(request.path),
@@ -47,6 +48,8 @@ export function environOf(request: HttpRequest): Environ {
     REMOTE_ADDR: remoteAddress.address,
     REMOTE_PORT: String(remoteAddress.port),
   });
+  own['wsgi.url_scheme'] = scheme;
+  if (scheme === 'https') own['HTTPS'] = 'on';
   if (contentLength !== undefined && headers.has('content-length'))
     own['CONTENT_LENGTH'] = String(contentLength);
   for (const [name, value] of headers) {

@@ -44,7 +44,7 @@ export function fetchHandler(app: FetchApp, options?: FetchHandlerOptions): Http
 function respond(request: HttpRequest, run: (request: Request) => unknown): Response {
   const attention = new Attention(request);
   try {
-    const result = run(fetchRequestOf(attention, 'http'));
+    const result = run(fetchRequestOf(attention, request.scheme));
     const response: unknown = result instanceof Response ? result : waitFor(result);
     if (!(response instanceof Response))
       throw new TypeError(`a Fetch-style app must return a Response, got ${describe(response)}`);

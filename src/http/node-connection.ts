@@ -1,4 +1,5 @@
 /** What Node-style listeners take for the socket of a request: it carries one request and its response. */
+import type { X509Certificate } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 
 import { HTTP_TEXT, HttpFlag, native } from '../binding.js';
@@ -6,6 +7,7 @@ import { checkMilliseconds } from '../checks.js';
 import { spawn } from '../greenlet.js';
 import { currentRunnable, getHub, isParkable, park, type Runnable, type Wait, wake } from '../hub.js';
 import { GreenletExit, GreenstackError, named } from '../errors.js';
+import type { Cipher } from '../tls-info.js';
 import { ClientWatch } from './client-watch.js';
 import type { HttpRequest } from './request.js';
 import type { NodeRequest, NodeResponse } from './node-message.js';
@@ -132,6 +134,48 @@ export class NodeConnection extends EventEmitter {
 
   get localFamily(): string | undefined {
     return familyName(this._request._host.localAddress.family);
+  }
+
+  /** Whether the connection is encrypted. */
+  get encrypted(): boolean {
+    return this._request.scheme === 'https';
+  }
+
+  get authorized(): boolean {
+    return this._request.tls?.authorized ?? false;
+  }
+
+  get authorizationError(): Error | null {
+    return this._request.tls?.authorizationError ?? null;
+  }
+
+  get alpnProtocol(): string | false {
+    return this._request.tls?.alpnProtocol ?? false;
+  }
+
+  get servername(): string | false {
+    return this._request.tls?.serverName ?? false;
+  }
+
+  getProtocol(): string | null {
+    return this._request.tls?.protocol ?? null;
+  }
+
+  getCipher(): Cipher | undefined {
+    return this._request.tls?.cipher ?? undefined;
+  }
+
+  isSessionReused(): boolean {
+    return this._request.tls?.sessionReused ?? false;
+  }
+
+  /** The client's certificate as Node's sockets have it; an empty object if it has shown none. */
+  getPeerCertificate(): object {
+    return this._request.peerCertificate?.toLegacyObject() ?? {};
+  }
+
+  getPeerX509Certificate(): X509Certificate | undefined {
+    return this._request.peerCertificate;
   }
 
   get readyState(): string {

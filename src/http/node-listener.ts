@@ -1,13 +1,16 @@
 /** Node-style `(request, response)` listeners as handlers. */
 import { IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Socket as NodeSocket } from 'node:net';
 
 import { checkFunction, checkOptions } from '../checks.js';
 import { GreenletExit } from '../errors.js';
+import { Socket } from '../socket/socket.js';
 import { NodeConnection } from './node-connection.js';
 import { NodeRequest, NodeResponse } from './node-message.js';
 import type { HttpRequest } from './request.js';
 import type { HttpHandler } from './server.js';
+import { TlsStream } from './tls-stream.js';
 
 /** What Node-style listeners are: an Express app, `app.callback()` of Koa. */
 export type NodeListener = (request: IncomingMessage, response: ServerResponse) => unknown;
@@ -71,8 +74,9 @@ export function listen(request: HttpRequest, listener: NodeListener): void {
 /** Gives the connection to whoever takes it over. */
 export function upgrade(request: HttpRequest, listener: UpgradeListener): void {
   const { socket, head } = request.upgrade();
-  const node = socket.toNodeSocket({ allowHalfOpen: true });
-  const incoming = new IncomingMessage(node);
+  const node =
+    socket instanceof Socket ? socket.toNodeSocket({ allowHalfOpen: true }) : new TlsStream(socket);
+  const incoming = new IncomingMessage(node as NodeSocket);
   incoming.method = request.method;
   incoming.url = request.url;
   const headers = request._rawHeaders();

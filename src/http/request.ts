@@ -1,4 +1,5 @@
 /** A request: its head, its body, and the connection that it came on. */
+import type { X509Certificate } from 'node:crypto';
 import { inspect } from 'node:util';
 
 import { HttpFact, HttpOutcome, HttpWord, native, Outcome } from '../binding.js';
@@ -9,6 +10,9 @@ import { checkLimits, type CheckedLimits, FOR_EVER, type LimitOptions, type Limi
 import { readAddress, type SocketAddress } from '../socket-address.js';
 import { type Socket, socketOf } from '../socket/socket.js';
 import { systemError } from '../system-error.js';
+import { moduleOfTls } from '../server-tls.js';
+import type { SecureContext, TlsSocket } from '../tls.js';
+import { TlsInfo } from '../tls-info.js';
 import { type Environ, environOf } from './environ.js';
 import { HttpError } from './error.js';
 import { type HeadersInit, HttpHeaders } from './headers.js';
@@ -21,6 +25,8 @@ export interface RequestHost {
   readonly writeTimeout: number;
   readonly maxBodySize: number;
   readonly environ: Readonly<Record<string, unknown>>;
+  /** By what connections are encrypted. */
+  readonly tls: SecureContext | null;
 }
 
 /** Options of {@link HttpRequest.text} and its like, limits included. */
@@ -32,7 +38,7 @@ export interface ReadBodyOptions extends LimitOptions {
 /** What {@link HttpRequest.upgrade} gives. */
 export interface Upgraded {
   /** The connection, which is yours now, to be closed as well. */
-  socket: Socket;
+  socket: Socket | TlsSocket;
   /** What the client has sent already of the new protocol. */
   head: Buffer;
 }
@@ -114,6 +120,7 @@ export class HttpRequest {
   declare private _remote: SocketAddress | null;
   declare private _channel: Channel | null;
   declare private _environ: Environ | null;
+  declare private _tls: TlsInfo | null;
   declare private _trailers: HttpHeaders | null;
   /** What {@link readLine} has read and not given yet. */
   declare private _rest: Buffer | null;
@@ -141,6 +148,7 @@ export class HttpRequest {
     this._remote = null;
     this._channel = null;
     this._environ = null;
+    this._tls = null;
     this._trailers = null;
     this._rest = null;
   }
@@ -198,6 +206,28 @@ export class HttpRequest {
       };
     }
     return this._remote;
+  }
+
+  /** `'https'` if the connection is encrypted, else `'http'`. */
+  get scheme(): 'http' | 'https' {
+    return this._host.tls === null ? 'http' : 'https';
+  }
+
+  /**
+   * What is known of an encrypted connection: protocol, cipher, the client's certificate and whether it is trusted; `null` if it is not
+   * encrypted, or the request was over before anybody has asked.
+   */
+  get tls(): TlsInfo | null {
+    if (this._tls === null && this._host.tls !== null) {
+      const session = native.httpTls(this._key);
+      if (session !== 0) this._tls = new TlsInfo(session);
+    }
+    return this._tls;
+  }
+
+  /** The certificate that the client has shown; `undefined` if it has not. */
+  get peerCertificate(): X509Certificate | undefined {
+    return this.tls?.peerCertificate;
   }
 
   /** Bytes of the body as the head has it: 0 without one, `undefined` if it comes in chunks. */
@@ -421,12 +451,15 @@ export class HttpRequest {
     if (this._answered) throw new TypeError(`${call}: the request has been answered already`);
     const lines = headers === undefined ? null : new HttpHeaders(headers)._lines();
     const { remoteAddress } = this;
+    const session = native.httpTls(key);
     const head = native.httpDetach(key);
     if (typeof head === 'number') throw this.#connection._error(head, call);
     this._remote = remoteAddress;
     this._answered = true;
     this._key = 0;
-    const socket = socketOf(this._socket, this._host.family);
+    const plain = socketOf(this._socket, this._host.family);
+    const { tls } = this._host;
+    const socket = tls === null ? plain : moduleOfTls().establishedSocket(plain, session, tls);
     if (lines !== null) {
       try {
         socket.sendAll(

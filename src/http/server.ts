@@ -23,7 +23,10 @@ import { Pool } from '../pool.js';
 import { createServer, type ListenOptions } from '../socket/listen.js';
 import { Socket } from '../socket/socket.js';
 import { type Address, show, type SocketAddress } from '../socket-address.js';
+import { checkServerTls, moduleOfTls, type ServerTls, type ServerTlsOptions } from '../server-tls.js';
 import { systemError } from '../system-error.js';
+import type { SecureContext } from '../tls.js';
+import { TlsInfo } from '../tls-info.js';
 import { now } from '../timers.js';
 import { waitFor } from '../wait-for.js';
 import { Parked, WaitQueue } from '../wait-queue.js';
@@ -86,6 +89,8 @@ export interface HttpServerOptions extends ListenOptions {
   errorLog?: (error: unknown, request: HttpRequest, id: string) => void;
   /** Compress responses for clients that take that (default: no). */
   compress?: boolean | CompressOptions;
+  /** Encrypts connections. `alpnProtocols` are `http/1.1` and `http/1.0`. */
+  tls?: ServerTlsOptions;
   /** Added to the `environ` of every request. */
   environ?: Readonly<Record<string, unknown>>;
 }
@@ -166,6 +171,8 @@ export class HttpServer {
   readonly #numbers: number[];
   readonly #pool: Pool | null;
   readonly #stopTimeout: number;
+  /** By what connections are encrypted. */
+  readonly #tls: SecureContext | null;
   readonly #log: ((entry: AccessLogEntry) => void) | null;
   readonly #errorLog: HttpServerOptions['errorLog'] | null;
   readonly #compress: CompressOptions | null;
@@ -215,6 +222,13 @@ export class HttpServer {
       checkSize(call, 'maxConnections', given.maxConnections, MAX_COUNT, MAX_COUNT),
       Number(overload === 503),
     ];
+    const tls = given.tls === undefined ? null : checkHttpTls(call, given.tls);
+    this.#tls = tls?.secureContext ?? null;
+    if (tls !== null)
+      this.#numbers.push(
+        tls.handshakeTimeout ?? moduleOfTls().DEFAULT_HANDSHAKE_TIMEOUT,
+        tls.secureContext._config(call, true),
+      );
     this.#stopTimeout = checkTime(call, 'stopTimeout', given.stopTimeout, 1000);
     this.#log = accessLogOf(call, given.log);
     this.#errorLog = errorLog ?? null;
@@ -232,6 +246,7 @@ export class HttpServer {
       writeTimeout: forNative(checkTime(call, 'writeTimeout', given.writeTimeout, 60_000)),
       maxBodySize,
       environ: { ...checkOptions(`${call}: environ`, environ) },
+      tls: this.#tls,
     };
   }
 
@@ -384,12 +399,34 @@ export class HttpServer {
       this.#refuse(head);
       return;
     }
+    if (this.#tls !== null) {
+      if (this.#tls._logsKeys) this.#tls._deliverKeyLog(true);
+      if (word(HttpWord.Errno) !== 0) {
+        this.#reportHandshake();
+        return;
+      }
+    }
     this.#active++;
     const request = new HttpRequest(this.#host, head);
     if (this.#log !== null) request._began = now();
     new RequestGreenlet(this, request)._beginNow(stackId, this.#context);
     // Who is told of greenlets that start may have killed it before it did.
     if (request._key !== 0) this.#leave(request);
+  }
+
+  /** The handshake of a connection has failed, or has taken too long. */
+  #reportHandshake(): void {
+    const key = word(HttpWord.Connection);
+    const call = 'handshake()';
+    const session = native.httpTls(key);
+    const failure = session === 0 ? undefined : native.tlsFailure(session);
+    const { remoteAddress } = new HttpRequest(this.#host, '');
+    const error =
+      failure === undefined
+        ? systemError(-word(HttpWord.Errno), 'handshake', remoteAddress)
+        : moduleOfTls().tlsFailure(call, failure, new TlsInfo(session));
+    native.httpAbort(key);
+    getHub().report(`<client ${show(remoteAddress)} of ${show(this.#address)}>`, error);
   }
 
   /** Answers what is no request, or none that is allowed. */
@@ -663,6 +700,19 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 /** A time as native code has it: negative is for ever. */
 function forNative(ms: number): number {
   return ms === Infinity ? -1 : ms;
+}
+
+/** What is agreed on by ALPN. */
+const PROTOCOLS: readonly string[] = ['http/1.1', 'http/1.0'];
+
+/** What `HttpServer` takes for `tls`: a client that speaks no HTTP/1 is refused in the handshake. */
+function checkHttpTls(call: string, options: ServerTlsOptions): ServerTls {
+  const { secureContext, alpnProtocols = PROTOCOLS } = checkOptions(`${call}: tls`, options);
+  const tls = checkServerTls(call, secureContext === undefined ? { ...options, alpnProtocols } : options);
+  const foreign = tls.secureContext._alpn.find((protocol) => !PROTOCOLS.includes(protocol));
+  if (foreign !== undefined)
+    throw new TypeError(`${call}: alpnProtocols may have 'http/1.1' and 'http/1.0', got '${foreign}'`);
+  return tls;
 }
 
 function compressionOf(call: string, option: HttpServerOptions['compress']): CompressOptions | null {

@@ -318,9 +318,9 @@ impl Hub {
 
     /// The servers of HTTP, with what they work on.
     pub fn http(&mut self) -> Serving<'_> {
-        let Self { clock, http, sockets, poller, ready, waiters, .. } = self;
+        let Self { clock, http, sockets, tls, poller, ready, waiters, .. } = self;
         let now = clock.now();
-        Serving { http, streams: Streams { sockets, poller, ready, waiters, now } }
+        Serving { http, streams: Streams { sockets, tls, poller, ready, waiters, now } }
     }
 
     /// Sees to an entry of the ready queue that concerns HTTP. `true`: something is to be taken by [`Serving::take`].

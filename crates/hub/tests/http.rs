@@ -17,6 +17,8 @@ const OK: ResponseHead<'_> =
 const OPTIONS: ServerOptions = ServerOptions {
     limits: HeadLimits { request_line: 1000, head: 10_000, fields: 50 },
     max_body: 1 << 20,
+    tls: None,
+    handshake_timeout: HOUR,
     head_timeout: HOUR,
     idle_timeout: HOUR,
     max_requests: u32::MAX,

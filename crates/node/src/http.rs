@@ -6,6 +6,7 @@ use std::io;
 use std::ptr;
 use std::time::Duration;
 
+use greenstack_hub::tls::ConfigKey;
 use greenstack_hub::{
     BodyError, ConnectionKey, Framing, HeadLimits, OutgoingBody, ResponseHead, ServerOptions, Side,
     SocketKey, Taken, are_fields,
@@ -211,6 +212,8 @@ pub(crate) fn listen(core: &'static Core, arguments: Arguments) -> Returned {
         max_active: next() as u32,
         max_connections: next() as u32,
         refuses_overload: next() != 0.0,
+        handshake_timeout: timeout(next()),
+        tls: Some(next()).filter(|&key| key > 0.0).map(|key| ConfigKey::from_bits(key as u64)),
     };
     let server = core.hub().http().add_server(listener, options);
     core.double_value(server.into())
@@ -505,6 +508,23 @@ pub(crate) fn detach(core: &'static Core, arguments: Arguments) -> Returned {
         Ok((_, rest)) => core.bytes_value(&rest),
         Err(error) => core.double_value(negative_errno(&error)),
     }
+}
+
+/// `httpTls(key)`: the session of the connection; 0: it is not encrypted, or closed.
+pub(crate) fn tls(core: &'static Core, arguments: Arguments) -> Returned {
+    let session = core.hub().http().session_of(key(&arguments)?);
+    core.double_value(session.map_or(0.0, |key| key.to_bits() as f64))
+}
+
+/// `httpInterim(key, status, reason, fields)`: sends an interim response. As `httpWrite`.
+pub(crate) fn interim(core: &'static Core, arguments: Arguments) -> Returned {
+    let key = key(&arguments)?;
+    let (status, reason, fields) = (arguments.int(1)?, arguments.text(2)?, core.fields(&arguments, 3)?);
+    let mut lines = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
+    lines.extend_from_slice(&fields);
+    lines.extend_from_slice(b"\r\n");
+    let written = core.hub().http().write_interim(key, &lines);
+    core.double_value(done(written))
 }
 
 /// `httpWatch(key, slot)`: 0: the slot is called when something comes from the client, or it goes; 1: it has gone.

@@ -169,6 +169,11 @@ impl Core {
                 }
                 Some(entry @ (Ready::Connection(_) | Ready::Accept(_))) => {
                     if !self.hub().serve(entry) {
+                        // Handshakes take their time.
+                        slice.entries += 1;
+                        if slice.entries >= self.pace.entries_per_look.get() && self.is_over(slice) {
+                            return Ok(None);
+                        }
                         continue;
                     }
                     return match self.idle_runner() {
@@ -281,6 +286,10 @@ impl Core {
                     hub.pop();
                     if hub.serve(entry) {
                         return Some(SERVES);
+                    }
+                    // Handshakes take their time.
+                    if hub.now() - self.slice_start.get() > as_nanos(self.switch_interval.get()) {
+                        return None;
                     }
                 }
             }

@@ -25,6 +25,10 @@ impl ConnectionKey {
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    /// The two ends agree on keys.
+    Handshake,
+    /// They have not been able to, which is to be told: by the number of an error.
+    Failed(i32),
     /// Nothing of the next request has come, unless it came with the last one.
     Idle,
     /// A part of a head has come.
@@ -117,11 +121,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(link: Link, server: ServerId, deadline: u64) -> Self {
+    pub(crate) fn new(link: Link, server: ServerId, state: State, deadline: u64) -> Self {
         Self {
             link,
             server,
-            state: State::Idle,
+            state,
             response: Response::Awaited,
             served: 0,
             is_head: false,

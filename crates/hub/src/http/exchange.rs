@@ -3,11 +3,12 @@
 use std::io;
 use std::mem;
 
-use super::connection::{Body, Connection, ConnectionKey, Response, StreamFraming};
+use super::connection::{Body, Connection, ConnectionKey, Response, State, StreamFraming};
 use super::head::Refusal;
 use super::response::{Persistence, ResponseFraming, ResponseHead, put_chunk_size};
-use super::serving::{COPIED, Http, RESERVED, Serving};
+use super::serving::{COPIED, ETIMEDOUT, Http, RESERVED, Serving};
 use crate::net::SocketKey;
+use crate::tls::TlsKey;
 
 /// Why a body could not be read (further).
 #[derive(Debug)]
@@ -68,7 +69,14 @@ impl Serving<'_> {
 
     /// How many bytes of the response are still to be sent.
     pub fn unsent(&mut self, key: ConnectionKey) -> usize {
-        self.get(key).map_or(0, |connection| connection.output.len() - connection.sent)
+        let kept =
+            self.get(key).map(|connection| (connection.output.len() - connection.sent, connection.link));
+        kept.map_or(0, |(count, link)| count + self.streams.unflushed(link))
+    }
+
+    /// The session of a connection, if it is encrypted.
+    pub fn session_of(&mut self, key: ConnectionKey) -> Option<TlsKey> {
+        self.get(key).ok()?.link.tls
     }
 
     /// Room for the body of a response, to be sent by [`respond`](Self::respond).
@@ -201,6 +209,22 @@ impl Serving<'_> {
 
     // ---- the response
 
+    /// Sends the lines of an interim response, which comes before the other one; HTTP/1.0 knows none: RFC 9110, 15.2.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the response has begun; else as [`respond`](Self::respond).
+    pub fn write_interim(&mut self, key: ConnectionKey, lines: &[u8]) -> io::Result<bool> {
+        let connection = self.get(key)?;
+        if connection.response != Response::Awaited {
+            return Err(misused("the response has begun already"));
+        }
+        if !connection.is_1_1 {
+            return Ok(true);
+        }
+        connection.output.extend_from_slice(lines);
+        self.flush(key)
+    }
+
     /// Writes the head of a response into `self.http.head`, and notes what it says.
     fn begin_response(
         &mut self,
@@ -273,14 +297,16 @@ impl Serving<'_> {
                 sent => sent?,
             }
         };
-        if sent == first.len() + second.len() {
+        let link = connection.link;
+        if sent == first.len() + second.len() && self.streams.unflushed(link) == 0 {
             self.finish(key.0.index());
             return Ok(true);
         }
         let in_first = sent.min(first.len());
         connection.output.extend_from_slice(&first[in_first..]);
         connection.output.extend_from_slice(&second[sent - in_first..]);
-        Ok(false)
+        // There may be room for more than could be encrypted at once.
+        if link.tls.is_some() { self.flush(key) } else { Ok(false) }
     }
 
     /// Begins a response whose body is written in pieces. Its head is sent with the first of them.
@@ -378,6 +404,10 @@ impl Serving<'_> {
                 Err(error) => return Err(error),
             }
         }
+        match streams.flush(connection.link) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            result => result?,
+        }
         connection.output.clear();
         connection.sent = 0;
         if connection.response == Response::Given {
@@ -409,12 +439,17 @@ impl Serving<'_> {
 
     /// Gives a request up: the connection is closed. Idempotent.
     pub fn abort(&mut self, key: ConnectionKey) {
-        if self.get(key).is_ok() {
-            self.close(key.0.index());
+        let Ok(connection) = self.get(key) else { return };
+        let index = key.0.index();
+        match connection.state {
+            // What it was told of its mistake is to arrive, although not all of that was received.
+            State::Failed(errno) if errno != ETIMEDOUT => self.begin_to_linger(index),
+            _ => self.close(index),
         }
     }
 
-    /// Gives the socket of a connection away, with what was received on it and not used.
+    /// Gives the socket of a connection away, with what was received on it and not used. So is its
+    /// [session](Self::session_of).
     ///
     /// # Errors
     /// `EBADF` if the connection is closed.

@@ -14,6 +14,7 @@ use crate::error::bad_descriptor;
 use crate::hub::Ready;
 use crate::net::{SocketKey, Waiter};
 use crate::slab::Slab;
+use crate::tls::{ConfigKey, Wants};
 
 /// The number of a server.
 pub type ServerId = u32;
@@ -25,6 +26,10 @@ pub struct ServerOptions {
     pub limits: HeadLimits,
     /// Bytes of a request's body.
     pub max_body: u64,
+    /// Encrypts connections: by a config for servers.
+    pub tls: Option<ConfigKey>,
+    /// How long the two ends may take to agree on keys.
+    pub handshake_timeout: Duration,
     /// How long a head may take, from its first byte on, or from the connection on.
     pub head_timeout: Duration,
     /// How long a connection may wait for its next request.
@@ -72,7 +77,7 @@ impl Server {
 pub struct Taken {
     /// Whose it is.
     pub server: ServerId,
-    /// On which connection; `None`: accepting has failed.
+    /// On which connection; `None`: accepting has failed. With neither a head nor a refusal: its handshake has.
     pub connection: Option<ConnectionKey>,
     /// The socket of the connection.
     pub socket: Option<SocketKey>,
@@ -82,7 +87,7 @@ pub struct Taken {
     pub refusal: Option<Refusal>,
     /// How many bytes of it are there for the log.
     pub shown: usize,
-    /// Why accepting has failed.
+    /// Why accepting or the handshake has failed.
     pub errno: i32,
 }
 
@@ -104,6 +109,8 @@ const MAX_LINGERING: u64 = 1 << 20;
 pub(crate) const MAX_DRAINED: u64 = 256 * 1024;
 /// How long discarding may take.
 const DRAINING: Duration = Duration::from_secs(5);
+/// Why a handshake is given up that takes too long.
+pub(crate) const ETIMEDOUT: i32 = 110;
 /// Buffers that are kept for the next.
 const SPARE: usize = 64;
 /// The smallest and the greatest distance of two looks at the deadlines.
@@ -185,7 +192,7 @@ impl Serving<'_> {
             self.http.outgoing = vec![0; RESERVED + 3 * COPIED + 1].into();
         }
         let server = Server {
-            listener: Link { socket: listener },
+            listener: Link::plain(listener),
             options,
             accepts: false,
             pauses: false,
@@ -220,7 +227,9 @@ impl Serving<'_> {
         server.stops = true;
         for index in self.of_server(id) {
             let Some(connection) = self.http.connections.at_mut(index) else { continue };
-            if connection.state == State::Idle && !connection.has_input() {
+            if connection.state == State::Handshake {
+                self.close(index);
+            } else if connection.state == State::Idle && !connection.has_input() {
                 // What has come is served, by the turn that this queues; else it is closed there.
                 self.streams.look_again(connection.link);
                 self.streams.ready.push_back(Ready::Connection(index));
@@ -272,8 +281,13 @@ impl Serving<'_> {
                 Ok(socket) => {
                     server.retry_delay = FIRST_DELAY;
                     server.connections += 1;
-                    let deadline = now + as_nanos(server.options.head_timeout);
-                    let connection = Connection::new(Link { socket }, id, deadline);
+                    let ServerOptions { tls, head_timeout, handshake_timeout, .. } = server.options;
+                    let (state, timeout) = match tls {
+                        None => (State::Idle, head_timeout),
+                        Some(_) => (State::Handshake, handshake_timeout),
+                    };
+                    let deadline = now + as_nanos(timeout);
+                    let connection = Connection::new(Link::plain(socket), id, state, deadline);
                     let index = self.http.connections.insert(connection).index();
                     self.streams.await_readable(socket, Waiter::Connection(index), false);
                 }
@@ -323,6 +337,8 @@ impl Serving<'_> {
         }
         match connection.state {
             State::Idle | State::Head => self.receive_head(index),
+            State::Handshake => self.shake_hands(index),
+            State::Failed(errno) => self.tell_failure(index, errno),
             State::Draining => {
                 self.drain(index);
                 false
@@ -333,6 +349,58 @@ impl Serving<'_> {
             }
             State::Waiting | State::Request => false,
         }
+    }
+
+    /// Goes on with a handshake, and then to the first head. As [`serve`](Self::serve).
+    fn shake_hands(&mut self, index: u32) -> bool {
+        let Http { servers, connections, .. } = &mut *self.http;
+        let Some(connection) = connections.at_mut(index) else { return false };
+        let Some(ServerOptions { tls: Some(config), head_timeout, .. }) =
+            servers.at(connection.server).map(|server| server.options)
+        else {
+            return false;
+        };
+        let socket = connection.link.socket;
+        // What waits for its first bytes has no session.
+        let link = match connection.link.tls {
+            None => self.streams.encrypt(socket, config),
+            Some(_) => Ok(connection.link),
+        };
+        let wants = link.and_then(|link| {
+            connection.link = link;
+            self.streams.shake_hands(link)
+        });
+        match wants {
+            Ok(Wants::Nothing) => {
+                connection.state = State::Idle;
+                connection.deadline = self.streams.now + as_nanos(head_timeout);
+                return self.receive_head(index);
+            }
+            Ok(Wants::Read) => self.streams.await_readable(socket, Waiter::Connection(index), false),
+            Ok(Wants::Write) => self.streams.await_writable(socket, Waiter::Connection(index)),
+            Err(error) => return self.tell_failure(index, error.raw_os_error().unwrap_or(0)),
+        }
+        false
+    }
+
+    /// A handshake has failed. It is over when whoever was told [aborts](Self::abort) it.
+    fn tell_failure(&mut self, index: u32, errno: i32) -> bool {
+        let Http { connections, taken, .. } = &mut *self.http;
+        let key = connections.key_at(index);
+        let (Some(connection), Some(key)) = (connections.at_mut(index), key) else { return false };
+        self.streams.forget(connection.link);
+        connection.state = State::Failed(errno);
+        connection.deadline = 0;
+        *taken = Some(Taken {
+            server: connection.server,
+            connection: Some(ConnectionKey(key)),
+            socket: Some(connection.link.socket),
+            head: None,
+            refusal: None,
+            shown: 0,
+            errno,
+        });
+        true
     }
 
     fn receive_head(&mut self, index: u32) -> bool {
@@ -532,10 +600,12 @@ impl Serving<'_> {
         let Http { servers, connections, received, .. } = &mut *self.http;
         let Some(key) = taken.connection else { return };
         let Some(connection) = connections.get_mut(key.0) else { return };
-        if let Some(server) = servers.at_mut(connection.server) {
-            server.active -= 1;
+        if connection.state == State::Request {
+            if let Some(server) = servers.at_mut(connection.server) {
+                server.active -= 1;
+            }
+            connection.state = State::Idle;
         }
-        connection.state = State::Idle;
         if let Some(head) = taken.head {
             connection.served -= 1;
             let mut input = received[..head.end].to_vec();
@@ -671,7 +741,7 @@ impl Serving<'_> {
         }
     }
 
-    fn begin_to_linger(&mut self, index: u32) {
+    pub(crate) fn begin_to_linger(&mut self, index: u32) {
         let deadline = self.streams.now + as_nanos(LINGERING);
         let Some(connection) = self.http.connections.at_mut(index) else { return };
         self.streams.end(connection.link);
@@ -687,7 +757,7 @@ impl Serving<'_> {
         loop {
             let Http { connections, received, .. } = &mut *self.http;
             let Some(connection) = connections.at_mut(index) else { return };
-            match self.streams.recv(connection.link, received) {
+            match self.streams.discard(connection.link, received) {
                 Ok(count) if count > 0 && connection.received < MAX_LINGERING => {
                     connection.received += count as u64;
                 }
@@ -702,8 +772,10 @@ impl Serving<'_> {
 
     /// Closes a connection, whatever it does.
     pub(crate) fn close(&mut self, index: u32) {
+        let was_all =
+            self.http.connections.at(index).is_some_and(|connection| connection.state != State::Request);
         if let Some(connection) = self.remove(index) {
-            self.streams.close(connection.link);
+            self.streams.close(connection.link, was_all);
         }
     }
 
@@ -727,7 +799,10 @@ impl Serving<'_> {
         let servers = (0..self.http.servers.slots()).filter_map(|id| self.http.servers.at(id));
         let shortest = servers
             .filter(|server| server.connections > 0 || server.retry > 0)
-            .map(|server| server.options.head_timeout.min(server.options.idle_timeout) / 8)
+            .map(|server| {
+                let ServerOptions { head_timeout, idle_timeout, handshake_timeout, .. } = server.options;
+                head_timeout.min(idle_timeout).min(handshake_timeout) / 8
+            })
             .min()?;
         Some(shortest.clamp(SHORTEST_SWEEP, LONGEST_SWEEP))
     }
@@ -747,12 +822,18 @@ impl Serving<'_> {
             if connection.deadline == 0 || connection.deadline > now {
                 continue;
             }
-            if connection.state == State::Head {
-                connection.deadline = 0;
-                connection.refusal = Some(Refusal::new(408, "the head has not come in time"));
-                self.streams.ready.push_back(Ready::Connection(index));
-            } else {
-                self.close(index);
+            match connection.state {
+                State::Head => {
+                    connection.deadline = 0;
+                    connection.refusal = Some(Refusal::new(408, "the head has not come in time"));
+                    self.streams.ready.push_back(Ready::Connection(index));
+                }
+                State::Handshake => {
+                    connection.deadline = 0;
+                    connection.state = State::Failed(ETIMEDOUT);
+                    self.streams.ready.push_back(Ready::Connection(index));
+                }
+                _ => self.close(index),
             }
         }
     }

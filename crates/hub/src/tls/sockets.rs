@@ -147,6 +147,21 @@ impl TlsSockets {
         }
     }
 
+    /// Whether the connection has ended without the peer having said that this was all.
+    pub(crate) fn is_truncated(&self, key: TlsKey) -> bool {
+        self.entries.get(key.0).is_some_and(|entry| entry.truncated && entry.session.failure().is_none())
+    }
+
+    /// Whether there is plaintext that nobody has received.
+    pub(crate) fn has_plaintext(&self, key: TlsKey) -> bool {
+        self.session(key).is_some_and(|session| session.readable() > 0)
+    }
+
+    /// How many bytes are to be [flushed](Self::try_flush).
+    pub(crate) fn unsent(&self, key: TlsKey) -> usize {
+        self.session(key).map_or(0, |session| session.outgoing().len())
+    }
+
     fn get(&mut self, key: TlsKey) -> io::Result<(&mut Entry, &mut [u8], &mut [u8])> {
         let entry = self.entries.get_mut(key.0).ok_or_else(bad_descriptor)?;
         Ok((entry, &mut self.incoming, &mut self.outgoing))
@@ -307,6 +322,11 @@ impl TlsSockets {
             // The session has failed, or the peer does not read: it will notice.
             let _ = self.try_close_notify(sockets, key);
         }
+        self.entries.remove(key.0);
+    }
+
+    /// Forgets a session without a word, so that what was sent does not pass for all.
+    pub(crate) fn forget(&mut self, key: TlsKey) {
         self.entries.remove(key.0);
     }
 }
