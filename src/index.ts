@@ -24,6 +24,7 @@ export function setSwitchInterval(ms: number): void {
 }
 
 export { config, type Config } from './config.js';
+export { type Cooperative, cooperative, type CooperativeOptions, uncooperative } from './cooperative.js';
 export {
   BlockingSwitchOutError,
   ConcurrentObjectUseError,
@@ -35,6 +36,7 @@ export {
   KeyboardInterrupt,
   LoopExit,
 } from './errors.js';
+export { type Emitter, on, once, type OnOptions } from './emitter.js';
 export { fork, reinit } from './fork.js';
 export {
   getCurrent,

@@ -5,7 +5,7 @@ import * as socket from 'greenstack/socket';
 
 const expected = {
   greenstack: `run spawn spawnLater spawnRaw Greenlet getCurrent getHub sleep idle joinAll killAll kill wait iwait waitFor
-    asyncify shield signal config Timeout withTimeout setSwitchInterval getSwitchInterval version GreenstackError
+    asyncify cooperative uncooperative once on shield signal config Timeout withTimeout setSwitchInterval getSwitchInterval version GreenstackError
     GreenletExit LoopExit BlockingSwitchOutError InvalidSwitchError InvalidThreadUseError ConcurrentObjectUseError
     HubDestroyed KeyboardInterrupt`,
   'greenstack/socket': 'createConnection Socket',

@@ -11,6 +11,7 @@
  * - `forms`: which limits the call takes, if not all.
  * - `where`: `'greenlets'` if the call has to be made in a greenlet even when it need not wait.
  */
+import { EventEmitter } from 'node:events';
 import { TLSSocket } from 'node:tls';
 import {
   getHub,
@@ -21,6 +22,8 @@ import {
   killAll,
   type LimitOptions,
   type Limits,
+  on,
+  once,
   sleep,
   spawn,
   TaskGroup,
@@ -141,6 +144,23 @@ function forGreenlet(
         gate.open();
         greenlet.join();
       },
+    };
+  };
+}
+
+/** A wait for an event of an emitter, which emits it again for whoever comes too late. */
+function forEvent(call: (emitter: EventEmitter, limits: Limits) => unknown): () => Situation {
+  return () => {
+    const emitter = new EventEmitter();
+    const emit = (): unknown => emitter.emit('event', 'it');
+    return {
+      call: (limits) => call(emitter, limits),
+      end() {
+        emit();
+        emitter.on('newListener', () => setImmediate(emit));
+      },
+      result: ['it'],
+      left: () => emitter.listenerCount('event') + emitter.listenerCount('error'),
     };
   };
 }
@@ -288,6 +308,19 @@ const hub: BlockingCall[] = [
       });
       return { call: (limits) => waitFor(() => promise, limits), end: () => resolve('kept'), result: 'kept' };
     },
+  },
+  {
+    name: 'once()',
+    onTimeout: throwsTimeout,
+    where: 'greenlets',
+    situation: forEvent((emitter, limits) => once(emitter, 'event', limits)),
+  },
+  {
+    name: 'on().next()',
+    onTimeout: throwsTimeout,
+    forms: ['timeout', 'block', 'signal'],
+    where: 'greenlets',
+    situation: forEvent((emitter, limits) => on(emitter, 'event', limits as Options).next().value),
   },
   {
     name: 'Waiter.get()',

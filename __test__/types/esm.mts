@@ -1,5 +1,14 @@
 /** Compiled, never run: an ES module that uses every entry of the package. */
-import { type Greenlet, type Limits, Timeout, run, spawn } from 'greenstack';
+import {
+  type Cooperative,
+  type Greenlet,
+  type Limits,
+  Timeout,
+  cooperative,
+  once,
+  run,
+  spawn,
+} from 'greenstack';
 import {
   type FetchResponse,
   type HttpHandler,
@@ -130,3 +139,8 @@ export const pages = (): string[] => {
   const response: FetchResponse = fetch('http://localhost', { method: 'POST', timeout: 5 });
   return [response.text(limits), ...[...response].map(String)];
 };
+
+const timers: Cooperative<{ wait(ms: number): Promise<string> }> = cooperative({
+  wait: async (ms: number) => String(ms),
+});
+export const waiting = (): string => timers.wait(once(process, 'exit').length);

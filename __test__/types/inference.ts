@@ -1,14 +1,18 @@
 /** Compiled, never run: what the types of greenstack infer, and what they refuse. */
+import * as files from 'node:fs/promises';
 import {
   Greenlet,
   type GreenletExit,
   Timeout,
   asyncify,
+  cooperative,
   getHub,
   iwait,
   joinAll,
   kill,
   killAll,
+  on,
+  once,
   run,
   shield,
   signal,
@@ -16,6 +20,7 @@ import {
   spawn,
   spawnLater,
   spawnRaw,
+  uncooperative,
   wait,
   waitFor,
   withTimeout,
@@ -30,6 +35,10 @@ import {
   createConnection,
   waitReadWrite,
 } from 'greenstack/socket';
+import { Redis } from 'ioredis';
+import * as pg from 'pg';
+import { Pool } from 'pg';
+import { createClient } from 'redis';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -128,6 +137,47 @@ export function promises(): void {
   expectType<Promise<string>>()(asyncify(async (a: number) => String(a))(1), true);
   // @ts-expect-error an argument of another type
   void asyncify((a: number) => a)('one');
+  expectType<unknown[]>()(once(process, 'exit', 5), true);
+  for (const event of on(process, 'exit', { close: ['end'], timeout: 5 }))
+    expectType<unknown[]>()(event, true);
+}
+
+export function cooperating(): void {
+  const fs = cooperative(files);
+  expectType<string>()(fs.readFile('file', 'utf8'), true);
+  const handle = fs.open('file');
+  expectType<number>()(handle.fd, true);
+  expectType<void>()(handle.close(), true);
+  for (const line of handle.readLines()) expectType<string>()(line, true);
+
+  const pool = cooperative(new Pool());
+  const value: unknown = pool.query('SELECT $1', [5]).rows[0].value;
+  const client = pool.connect();
+  expectType<number | null>()(client.query({ text: 'SELECT 1' }).rowCount, true);
+  client.release();
+  expectType<void>()(new (cooperative(pg).Client)({ port: 5 }).connect().end(), true);
+
+  const redis = cooperative(new Redis());
+  expectType<string | null>()(redis.get('key'), true);
+  expectType<'OK'>()(redis.set('key', String(value)), true);
+  expectType<string | null>()(cooperative(createClient()).get('key'), true);
+  // @ts-expect-error an argument of another type
+  redis.get(Symbol());
+
+  expectType<string>()(cooperative(fetch)('http://localhost', { method: 'POST' }).text(), true);
+  const steps = cooperative(async function* (to: number) {
+    yield to;
+    return 'end';
+  });
+  for (const step of steps(5)) expectType<number>()(step, true);
+  expectType<number>()(cooperative(async (a: number, _b?: string) => a, { signal: 1 })(5), true);
+  // @ts-expect-error an argument of another type
+  cooperative(async (a: number) => a)('one');
+  // @ts-expect-error there is no such method
+  cooperative({ async ask() {} }, { signal: { answer: 1 } });
+  // @ts-expect-error no object
+  cooperative(5);
+  expectType<Pool>()(uncooperative<Pool>(pool), true);
 }
 
 export function timing(): void {
