@@ -1,6 +1,6 @@
 /** Who is measured: greenstack on each Node asked for, and the peers that this machine can run. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -8,6 +8,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const project = dirname(here);
 const cache = join(project, 'node_modules', '.cache', 'greenstack-bench');
 const geventVersion = '26.9.0';
+const bunVersion = '1.4.5';
 
 /**
  * `node` names the Node version a contender is bound to; the peers in other languages have none.
@@ -49,10 +50,13 @@ export function setUp(nodes, skipped) {
     const node = output(path, ['--version']).slice(1);
     add(`greenstack on Node ${node}`, () => greenstack(path, node));
     add(`Node ${node}`, () => plainNode(path, node));
+    add(`Fastify on Node ${node}`, () => fastify(path, node));
   }
   mkdirSync(cache, { recursive: true });
   add('gevent', gevent);
   add('Go', go);
+  add('Bun', bun);
+  add('hyper', hyper);
   return contenders;
 }
 
@@ -100,6 +104,20 @@ function plainNode(path, node) {
   };
 }
 
+/**
+ * @param {string} path
+ * @param {string} node
+ * @returns {Contender}
+ */
+function fastify(path, node) {
+  return {
+    name: 'fastify',
+    version: output(path, ['--print', "require('fastify/package.json').version"], { cwd: project }),
+    node,
+    command: (operation) => program(join(here, 'compare', 'fastify', `${operation}.mjs`), [path]),
+  };
+}
+
 /** @returns {Contender} */
 function gevent() {
   const python = output('python3', ['-c', 'import sys; print("%d.%d.%d" % sys.version_info[:3])']);
@@ -136,6 +154,36 @@ function go() {
     version: version.replace(/^go/, ''),
     env: { GOMAXPROCS: '1' },
     command: (operation) => program(join(sources, `${operation}.go`), [binary], operation),
+  };
+}
+
+/** @returns {Contender} */
+function bun() {
+  const folder = join(cache, `bun-${bunVersion}`);
+  const binary = join(folder, 'node_modules', '.bin', 'bun');
+  if (!existsSync(binary)) {
+    mkdirSync(folder, { recursive: true });
+    const options = ['--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+    output('npm', ['install', '--prefix', folder, ...options, `bun@${bunVersion}`]);
+  }
+  return {
+    name: 'bun',
+    version: output(binary, ['--version']),
+    command: (operation) => program(join(here, 'compare', 'bun', `${operation}.mjs`), [binary]),
+  };
+}
+
+/** @returns {Contender} */
+function hyper() {
+  const sources = join(here, 'compare', 'hyper');
+  const target = join(cache, 'hyper');
+  output('cargo', ['build', '--release', '--locked', '--quiet', '--target-dir', target], { cwd: sources });
+  const packages = readFileSync(join(sources, 'Cargo.lock'), 'utf8');
+  return {
+    name: 'hyper',
+    version: /^name = "hyper"\nversion = "(.*)"$/m.exec(packages)?.[1] ?? '?',
+    command: (operation) =>
+      operation === 'http-server' ? [join(target, 'release', 'greenstack-bench-hyper')] : undefined,
   };
 }
 

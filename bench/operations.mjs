@@ -126,14 +126,15 @@ function someProgress() {
  * @param {number} connections
  * @param {string} title
  * @param {Target[]} targets - of the server's time
+ * @param {Target[]} [slowest] - of the slowest requests
  * @returns {Metric[]}
  */
-function httpMetrics(operation, connections, title, targets) {
+function httpMetrics(operation, connections, title, targets, slowest = []) {
   const key = `${operation}.${connections}`;
   return [
     { key: `${key}.cpu`, title: `${title}: time of the server each`, unit: 'ns', targets },
     { key: `${key}.rate`, title: 'requests', unit: '/s' },
-    { key: `${key}.p99`, title: 'slowest hundredth takes', unit: 'ns' },
+    { key: `${key}.p99`, title: 'slowest hundredth takes', unit: 'ns', targets: slowest },
   ];
 }
 
@@ -430,7 +431,8 @@ export const operations = [
         `HTTP hello, ${connections} connection${connections === 1 ? '' : 's'}`,
         connections === 1
           ? [within('node', 1)]
-          : [within('node', 0.55), within('go', 0.65), faster('gevent', 8)],
+          : [within('bun', 1), within('node', 0.55), within('go', 0.65), faster('gevent', 8)],
+        connections === 1 ? [] : [within('bun', 1)],
       ),
     ),
   },

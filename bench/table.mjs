@@ -18,6 +18,9 @@ const names = /** @type {Record<string, string>} */ ({
   gevent: 'gevent',
   go: 'Go',
   node: 'Node',
+  fastify: 'Fastify',
+  bun: 'Bun',
+  hyper: 'hyper',
 });
 
 /** @param {Row[]} rows  @returns {string} */

@@ -15,7 +15,7 @@ def answer(environ, start_response):
     path = environ["PATH_INFO"]
     body, kind = b"hello", "text/plain; charset=utf-8"
     if path == "/json":
-        body = json.dumps(json.loads(environ["wsgi.input"].read())).encode()
+        body = json.dumps(json.loads(environ["wsgi.input"].read()), separators=(",", ":")).encode()
         kind = "application/json"
     elif path == "/large":
         body = large

@@ -5,8 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use greenstack_hub::{
-    Address, ConnectionKey, HeadLimits, Hub, OutgoingBody, Ready, ResponseHead, ServerId, ServerOptions,
-    SocketFamily, SocketKey, Taken,
+    Address, BodyError, ConnectionKey, HeadLimits, Hub, OutgoingBody, Ready, ResponseHead, ServerId,
+    ServerOptions, SocketFamily, SocketKey, Taken,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -304,4 +304,110 @@ fn a_client_that_goes_in_the_middle_of_a_head_leaves_nothing() {
     other.set_nonblocking(true).unwrap();
     serving.settle();
     assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// A handler that reads the whole body, and what it and the server have made of the bytes of one client.
+#[derive(Default)]
+struct Reading {
+    current: Option<(Taken, Vec<u8>)>,
+    seen: Vec<String>,
+}
+
+impl Reading {
+    /// Sees to everything that is there.
+    fn go_on(&mut self, serving: &mut Serving) {
+        loop {
+            if self.current.is_none() {
+                let Some(taken) = serving.take_ready() else { return };
+                let line = serving.hub.http().taken_bytes(taken.shown).to_vec();
+                match taken.refusal {
+                    Some(refusal) => self.refuse(serving, &taken, refusal.status),
+                    None => {
+                        let head = taken.head.unwrap();
+                        self.seen.push(line[head.start..head.target_end].escape_ascii().to_string());
+                        self.current = Some((taken, Vec::new()));
+                    }
+                }
+            }
+            let Some((taken, mut body)) = self.current.take() else { continue };
+            let mut piece = [0; 7];
+            let read = serving.hub.http().read_body(key(&taken), &mut piece);
+            match read {
+                Ok(0) => {
+                    self.seen.push(body.escape_ascii().to_string());
+                    assert!(serving.respond(&taken, b"x"));
+                }
+                Ok(count) => {
+                    body.extend_from_slice(&piece[..count]);
+                    self.current = Some((taken, body));
+                }
+                Err(error) if error.would_block() => {
+                    self.current = Some((taken, body));
+                    return;
+                }
+                Err(BodyError::Refused(refusal)) => self.refuse(serving, &taken, refusal.status),
+                Err(_) => {
+                    self.seen.push("ended".into());
+                    serving.hub.http().abort(key(&taken));
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, serving: &mut Serving, taken: &Taken, status: u16) {
+        self.seen.push(status.to_string());
+        let head = ResponseHead { status, close: true, ..OK };
+        assert!(serving.hub.http().respond(key(taken), &head, OutgoingBody::Bytes(b"")).unwrap());
+    }
+}
+
+/// What is made of bytes that come in pieces, until the connection is closed.
+fn seen_of(serving: &mut Serving, pieces: &[&[u8]]) -> Vec<String> {
+    let mut client = serving.connect();
+    client.set_nodelay(true).unwrap();
+    let mut reading = Reading::default();
+    for piece in pieces {
+        // What is refused may be closed already.
+        let _ = client.write_all(piece);
+        serving.hub.poll(Some(Duration::ZERO)).unwrap();
+        reading.go_on(serving);
+    }
+    let _ = client.shutdown(Shutdown::Write);
+    while serving.hub.sockets.len() > 1 {
+        serving.hub.poll(Some(Duration::from_secs(30))).unwrap();
+        serving.hub.run_due();
+        reading.go_on(serving);
+    }
+    reading.seen
+}
+
+#[test]
+fn a_pipeline_is_the_same_wherever_it_is_split() {
+    const HEADS: [&str; 8] = [
+        "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world",
+        "POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n6\r\n world\r\n0\r\nA: b\r\n\r\n",
+        "POST /4 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n0\r\n\r\n",
+        "POST /5 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /6 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\0\x01\r\n",
+        "GET /7 HTTP/1.1\nHost: a\r\n\r\n",
+        "HEAD /8 HTTP/1.1\r\nHost: a\r\nA:\r\n b\r\n\r\n",
+    ];
+    let mut serving = Serving::new(OPTIONS);
+    for first in HEADS {
+        for second in HEADS {
+            let bytes =
+                [first, second, "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat();
+            let bytes = bytes.as_bytes();
+            let expected = seen_of(&mut serving, &[bytes]);
+            assert!(!expected.is_empty());
+            for split in 1..bytes.len() {
+                let (before, after) = bytes.split_at(split);
+                let seen = seen_of(&mut serving, &[before, after]);
+                assert_eq!(seen, expected, "{} | {}", before.escape_ascii(), after.escape_ascii());
+            }
+            let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(seen_of(&mut serving, &bytewise), expected, "{}", bytes.escape_ascii());
+        }
+    }
 }
