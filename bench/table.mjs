@@ -17,6 +17,7 @@ const names = /** @type {Record<string, string>} */ ({
   greenstack: 'greenstack',
   gevent: 'gevent',
   go: 'Go',
+  fibers: 'fibers',
   node: 'Node',
   fastify: 'Fastify',
   bun: 'Bun',

@@ -1,8 +1,8 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
  * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets of all kinds, files of them, select, TLS, names, zlib, threads of libuv's pool,
- * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools and threads, with
- * many greenlets parked meanwhile.
+ * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools, threads and
+ * fibers, with many greenlets parked meanwhile.
  *
  * Argument: how many rounds. Prints `<rounds> rounds, <wrong> wrong`; exits with 1 if anything was wrong.
  */
@@ -38,6 +38,7 @@ import {
 import { createSecureContext, wrapSocket } from 'greenstack/tls';
 import { pki } from '../support/certificates.js';
 import { nameserver } from '../support/dns-server.js';
+import { fiberChecks, resetAll } from './fibers.js';
 import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -323,7 +324,7 @@ const tasks: Record<string, Task> = {
   },
 };
 
-for (const [name, check] of Object.entries(checks)) tasks[name] = (id) => expect(name, check(id));
+for (const [name, check] of Object.entries({ ...checks, ...fiberChecks })) tasks[name] = (id) => expect(name, check(id));
 
 // Without a JIT there is no WebAssembly, and without that no fetch.
 const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);
@@ -390,6 +391,7 @@ run(() => {
     while (server.activeCount > 0) sleep(1);
   }
   closeAll();
+  resetAll();
   resolver.close();
   names[Symbol.dispose]();
   http.close();

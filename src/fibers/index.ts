@@ -167,11 +167,16 @@ function yieldFiber(param?: unknown): unknown {
   if (!(strand instanceof Strand)) throw new Error('yield() called with no fiber running');
   if (strand.zombie !== null) throw strand.zombie;
   if (arguments.length > 1) throw new TypeError('yield() expects 1 or no arguments');
-  if (strand.weakOwner === null && strand.owner !== null) {
-    strand.weakOwner = new WeakRef(strand.owner);
-    forgotten.register(strand.owner, strand);
-  }
+  if (strand.weakOwner === null) track(strand);
   return strand.yield(param);
+}
+
+/** Sees to it that the strand is unwound if its fiber is collected. In a frame of its own, which does not stay on the stack. */
+function track(strand: Strand): void {
+  const { owner } = strand;
+  if (owner === null) return;
+  strand.weakOwner = new WeakRef(owner);
+  forgotten.register(owner, strand);
 }
 
 Object.defineProperty(FiberFunction, 'name', { value: 'Fiber' });
@@ -201,5 +206,8 @@ Object.defineProperties(FiberFunction, {
 });
 
 const Fiber = FiberFunction as unknown as FiberConstructor;
+
+// Copies of the package `fibers` that dependencies bring along look here before they load a binary.
+(process as NodeJS.Process & { fiberLib?: unknown }).fiberLib ??= Fiber;
 
 export = Fiber;

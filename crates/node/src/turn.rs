@@ -79,6 +79,7 @@ impl Core {
             while let Some(runner) = self.next(&mut slice)? {
                 self.enter(&runner);
                 if self.terminating.get() {
+                    self.fiber_switch.take();
                     break;
                 }
             }
