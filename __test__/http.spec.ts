@@ -673,6 +673,23 @@ httpTest('each request has a greenlet of its own', (t) => {
   t.is(greenlets.size, 3);
 });
 
+httpTest('nobody has spawned the greenlets of requests', (t) => {
+  const spawners = new Set<unknown>();
+  using server = serving((request) => {
+    spawners.add((getCurrent() as Greenlet).spawningGreenlet);
+    if (request.path === '/waits') sleep(1);
+    return 'done';
+  });
+  const clients = Array.from({ length: 5 }, () =>
+    spawn(() => exchange(server, get('/waits') + get('/') + get('/waits', LAST)).length),
+  );
+  t.deepEqual(
+    clients.map((client) => client.get()),
+    Array(5).fill(3),
+  );
+  t.deepEqual([...spawners], [undefined]);
+});
+
 httpTest('a request whose greenlet is killed before it begins leaves no answer', (t) => {
   const kill = (greenlet: { kill(error?: undefined, limits?: object): void; name: string }): void => {
     if (greenlet.constructor.name === 'RequestGreenlet') greenlet.kill(undefined, { block: false });

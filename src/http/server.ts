@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 
 import { HTTP_TEXT, HttpFlag, HttpWord, native } from '../binding.js';
 import { checkFlag, checkFunction, checkOptions, checkTime, describe } from '../checks.js';
-import { emptyContext, enterContext } from '../context.js';
+import { enterContext } from '../context.js';
 import { GreenletExit } from '../errors.js';
 import { getCurrent, Greenlet, spawn } from '../greenlet.js';
 import {
@@ -420,7 +420,7 @@ export class HttpServer extends ServerLife {
   /** Runs a request in what is no greenlet of this server's own. */
   #startOther(request: HttpRequest): void {
     const start = this._spawn;
-    if (this._context !== emptyContext) enterContext(this._context);
+    enterContext(this._context);
     if (start === null) {
       this._serveAnywhere(request);
       return;
