@@ -17,8 +17,9 @@ import {
   HttpServer,
   serve,
 } from 'greenstack/http';
-import { Pool } from 'greenstack/pool';
-import { createConnection, createServer } from 'greenstack/socket';
+import { Group, Pool } from 'greenstack/pool';
+import type { SpawnMode } from 'greenstack/server';
+import { createConnection, createServer, Socket } from 'greenstack/socket';
 import {
   exchange,
   firstAnswer,
@@ -31,6 +32,7 @@ import {
   urlOf,
 } from './support/http.js';
 import { hubTest } from './support/hub-test.js';
+import { runProgram } from './support/program.js';
 
 const LAST = 'Connection: close\r\n';
 
@@ -671,6 +673,23 @@ httpTest('each request has a greenlet of its own', (t) => {
   t.is(greenlets.size, 3);
 });
 
+httpTest('nobody has spawned the greenlets of requests', (t) => {
+  const spawners = new Set<unknown>();
+  using server = serving((request) => {
+    spawners.add((getCurrent() as Greenlet).spawningGreenlet);
+    if (request.path === '/waits') sleep(1);
+    return 'done';
+  });
+  const clients = Array.from({ length: 5 }, () =>
+    spawn(() => exchange(server, get('/waits') + get('/') + get('/waits', LAST)).length),
+  );
+  t.deepEqual(
+    clients.map((client) => client.get()),
+    Array(5).fill(3),
+  );
+  t.deepEqual([...spawners], [undefined]);
+});
+
 httpTest('a request whose greenlet is killed before it begins leaves no answer', (t) => {
   const kill = (greenlet: { kill(error?: undefined, limits?: object): void; name: string }): void => {
     if (greenlet.constructor.name === 'RequestGreenlet') greenlet.kill(undefined, { block: false });
@@ -728,6 +747,111 @@ for (const [title, spawnOption] of [
   });
 }
 
+for (const [title, spawnOption] of [
+  ['raw', 'raw'],
+  ['a Group', new Group()],
+  [
+    'a function that spawns',
+    (fn: (...args: never[]) => unknown, ...args: unknown[]) => spawn(fn, ...(args as never[])),
+  ],
+  [
+    'a function that calls later',
+    (fn: (...args: never[]) => unknown, ...args: unknown[]) => void setImmediate(fn, ...(args as never[])),
+  ],
+  ['null', null],
+] as const) {
+  httpTest(`spawn: ${title} runs handlers`, (t) => {
+    const isInHub = spawnOption === null || title.endsWith('later');
+    const reported = failures(() => {
+      using server = serving(
+        (request) => {
+          t.is(getCurrent() === null, isInHub);
+          if (request.path === '/fails') throw new Error('oops');
+          if (request.path === '/stream') return ['one', 'two'].values();
+          if (request.path === '/later') return Promise.resolve('later');
+          return request.method === 'POST' ? request.text(isInHub ? 0 : undefined) : 'x'.repeat(3_000_000);
+        },
+        { spawn: spawnOption as SpawnMode },
+      );
+      const requests = post('/', 'hello') + get('/fails') + get('/stream') + get('/later') + get('/', LAST);
+      const answers = exchange(server, requests);
+      t.deepEqual(
+        answers.map(({ status, body }) => (status === 200 ? body.length : status)),
+        [5, 500, 6, 5, 3_000_000],
+      );
+      server.stop();
+      t.is(server.activeCount, 0);
+    });
+    t.is(reported.length, 1);
+  });
+}
+
+for (const spawnOption of ['raw', spawn] as const) {
+  hubTest(
+    `stop kills requests of a server with spawn: ${String(spawnOption === spawn ? 'a function' : 'raw')}`,
+    (t) => {
+      const running = new Event();
+      let ended = false;
+      const server = serving(
+        () => {
+          running.set();
+          try {
+            sleep(60_000);
+          } finally {
+            ended = true;
+          }
+          return 'never';
+        },
+        { spawn: spawnOption as SpawnMode },
+      );
+      using client = new RawClient(server);
+      client.send(get('/'));
+      running.wait();
+      server.stop(10);
+      t.true(ended);
+      t.is(client.rest(), '');
+      t.is(server.activeCount, 0);
+    },
+  );
+}
+
+hubTest('spawn: null: what would wait throws in the hub', (t) => {
+  const reported = failures(() => {
+    using server = serving(
+      () => {
+        sleep(1);
+        return 'never';
+      },
+      { spawn: null },
+    );
+    t.is(exchange(server, get('/', LAST))[0]?.status, 500);
+  });
+  t.is((reported[0]!.error as NodeJS.ErrnoException).code, 'ERR_GREENSTACK_BLOCKING_SWITCH_OUT');
+});
+
+hubTest('setSpawn makes room for requests that wait', (t) => {
+  const free = new Event();
+  let running = 0;
+  using server = serving(
+    () => {
+      running++;
+      free.wait();
+      return 'done';
+    },
+    { spawn: 1 },
+  );
+  const clients = Array.from({ length: 3 }, () => new RawClient(server));
+  for (const client of clients) client.send(get('/'));
+  while (running < 1) sleep(1);
+  server.setSpawn('default');
+  while (running < 3) sleep(1);
+  free.set();
+  for (const client of clients) {
+    t.is(client.receive().body, 'done');
+    client[Symbol.dispose]();
+  }
+});
+
 httpTest('overload: 503 refuses what there is no room for', (t) => {
   const free = new Event();
   const running = new Event();
@@ -781,7 +905,7 @@ httpTest('maxRequestsPerConnection ends a connection', (t) => {
 hubTest('a server tells where it listens, and can be started again', (t) => {
   const server = new HttpServer('127.0.0.1:0', () => 'hello');
   t.false(server.started);
-  t.is(String(server), '<HttpServer not started>');
+  t.is(String(server), '<HttpServer at 127.0.0.1:0 closed>');
   for (let round = 0; round < 2; round++) {
     server.start();
     server.start();
@@ -894,19 +1018,80 @@ httpTest('a handler may stop its server', (t) => {
   t.false(server.started);
 });
 
-httpTest('close does not wait', (t) => {
+httpTest('close lets requests go on and does not wait for them; stop does', (t) => {
   const running = new Event();
-  const server = serving(() => {
+  const free = new Event();
+  const server = serving((request) => {
+    running.set();
+    free.wait();
+    return request.path;
+  });
+  using client = new RawClient(server);
+  client.send(get('/'));
+  using idle = new RawClient(server);
+  running.wait();
+  server.close();
+  t.false(server.started);
+  t.true(server.closed.ready);
+  t.is(server.activeCount, 1);
+  t.is(idle.rest(), '');
+  const stopping = spawn(() => server.stop(60_000));
+  free.set();
+  const answer = client.receive();
+  t.is(answer.body, '/');
+  t.is(answer.headers['connection'], 'close');
+  stopping.get();
+  t.is(server.activeCount, 0);
+});
+
+hubTest('a server that was closed and started again stops all of its requests', (t) => {
+  const running = new Event();
+  const server = new HttpServer('127.0.0.1:0', () => {
     running.set();
     sleep(60_000);
     return 'never';
   });
-  using client = new RawClient(server);
-  client.send(get('/'));
-  running.wait();
+  const clients = [0, 1].map(() => {
+    server.start();
+    const client = new RawClient(server);
+    client.send(get('/'));
+    running.wait();
+    running.clear();
+    server.close();
+    return client;
+  });
+  t.is(server.activeCount, 2);
+  server.stop(0);
+  for (const client of clients) {
+    t.is(client.rest(), '');
+    client[Symbol.dispose]();
+  }
+  t.is(server.activeCount, 0);
+});
+
+hubTest('closed is told when the server is closed, and can be awaited', (t) => {
+  const server = new HttpServer('127.0.0.1:0', () => 'hello');
+  t.true(server.closed.ready);
+  server.start();
+  t.false(server.closed.ready);
+  t.false(server.closed.join(1));
+  const waiting = spawn(() => waitFor(server.closed));
   server.close();
-  t.false(server.started);
-  t.is(client.rest(), '');
+  waiting.get();
+  t.true(server.closed.join());
+});
+
+hubTest('a server takes a socket that is bound, or a descriptor', (t) => {
+  const bound = new Socket({ family: 4, type: 'stream' });
+  bound.bind({ host: '127.0.0.1', port: 0 });
+  const listening = createServer('127.0.0.1:0');
+  for (const listener of [bound, { fd: listening.detach() }]) {
+    using server = new HttpServer(listener, () => 'hello');
+    server.start();
+    t.is(exchange(server, get('/', LAST))[0]?.body, 'hello');
+    server.stop();
+    t.throws(() => server.start(), { code: 'EBADF' });
+  }
 });
 
 hubTest('serveForever returns when the server is stopped, and stops it when it is killed', (t) => {
@@ -963,12 +1148,39 @@ test('options are checked', (t) => {
   t.throws(make({ headTimeout: 'x' }), { instanceOf: TypeError });
   t.throws(make({ spawn: 'often' }), { instanceOf: TypeError });
   t.throws(make({ spawn: 0 }), { instanceOf: RangeError });
+  t.throws(make({ maxAccept: 0 }), { instanceOf: RangeError });
+  t.throws(make({ stopTimeout: 'x' }), { instanceOf: TypeError });
+  t.throws(make({ shutdownOnSignal: 1 }), { instanceOf: TypeError });
+  t.throws(make({ noDelay: 1 }), { instanceOf: TypeError });
+  t.throws(make({ workers: 0 }), { instanceOf: RangeError });
+  t.throws(() => new HttpServer('nowhere:at:all', () => ''), { instanceOf: TypeError });
+  t.throws(() => new HttpServer({ fd: -1 }, () => ''), { instanceOf: TypeError, message: /fd must be/ });
+  t.throws(() => new HttpServer({ fd: 0 }, () => '', { backlog: 5 }), {
+    message: /backlog is for addresses/,
+  });
   t.throws(make({ overload: 500 }), { instanceOf: TypeError });
   t.throws(make({ log: 1 }), { instanceOf: TypeError });
   t.throws(make({ errorLog: 1 }), { instanceOf: TypeError });
   t.throws(make({ compress: 'yes' }), { instanceOf: TypeError });
   t.notThrows(make({ maxBodySize: Infinity, idleTimeout: Infinity, bodyTimeout: Infinity }));
 });
+
+test.serial('workers share one port, and stop with the primary', async (t) => {
+  const { code, stdout, stderr } = await runProgram('server-workers.js', { args: ['port', 'http'] });
+  t.is(code, 0, stderr + stdout);
+  t.is(stdout, 'several workers\nanother one after SIGKILL\npaused\nresumed\nall gone\n');
+});
+
+for (const mode of ['run', 'plain']) {
+  test.serial(`SIGTERM lets requests finish and kills the rest: ${mode}`, async (t) => {
+    const { signal, stdout } = await runProgram('server-signal.js', {
+      args: [mode, 'http'],
+      signalWhenReady: 'SIGTERM',
+    });
+    t.is(signal, 'SIGTERM');
+    t.is(stdout, 'ready\nrefused: ECONNREFUSED\nfinished\nkilled\n');
+  });
+}
 
 // ---- logs, compression
 

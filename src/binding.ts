@@ -348,8 +348,10 @@ interface Native {
   /** Serves a listening socket, which stays the caller's; options as crates/node reads them. The server's number. */
   httpListen(listener: SocketKey, options: number[]): number;
   httpAccepting(server: number, accepts: boolean): void;
-  /** Connections end with the request that they have. */
-  httpStop(server: number): void;
+  /** So many requests run at a time from now on. */
+  httpRoom(server: number, requests: number): void;
+  /** It accepts no more, connections end with the request that they have, and it with the last of them. */
+  httpRetire(server: number): void;
   /** Requests that are under way or wait for room. */
   httpPending(server: number): number;
   /** Forgets a server and closes its connections. */

@@ -252,7 +252,7 @@ function beginNext(id: number): void {
 
 let serveRequest: (stackId: number) => void = () => {};
 
-/** Sets what runs a request that native code has found, on the stack of a runner. It must not throw. */
+/** Sets what runs a request that native code has found, on the stack of a runner, in no greenlet. It must not throw. */
 export function onRequest(serve: (stackId: number) => void): void {
   serveRequest = serve;
 }
@@ -272,7 +272,11 @@ function runGreenlets(id: number, handedOver: number): void {
       startFiber(id);
     } else {
       if (next > 0) fireTimer(next - 1);
-      else if (next === Rest.Serves) serveRequest(id);
+      else if (next === Rest.Serves) {
+        // Whoever has parked last is not who runs.
+        current = null;
+        serveRequest(id);
+      }
       while ((shared[Shared.Starting] as number) > 0) {
         (shared[Shared.Starting] as number)--;
         beginNext(id);

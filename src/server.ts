@@ -7,20 +7,13 @@ import { checkFlag, checkFunction, checkOptions } from './checks.js';
 import { type BytesLike, checkBytes } from './bytes.js';
 import type { Connection } from './connection.js';
 import { getDefaultResolver } from './dns.js';
-import { type CheckedLimits, checkLimits, isImmediate, type Limits } from './limits.js';
+import { checkLimits, type Limits } from './limits.js';
 import { Lock } from './lock.js';
-import {
-  BaseServer,
-  errorOf,
-  noneOrThrow,
-  KILL_TIMEOUT,
-  type Listener,
-  type ServerOptions,
-} from './server-base.js';
+import { BaseServer, errorOf, noneOrThrow, type ServerOptions } from './server-base.js';
 import { type Attendant, IdleConnection } from './server-idle.js';
+import { isSocket, type Listener, StreamListening, type StreamListenOptions } from './server-life.js';
 import { checkServerTls, moduleOfTls, type ServerTlsOptions } from './server-tls.js';
 import { Role, Workers } from './server-workers.js';
-import { createServer, type ListenOptions } from './socket/listen.js';
 import { type Datagram, Opened, Socket } from './socket/socket.js';
 
 import { type Address, parseAddress, PATH, show, type SocketAddress } from './socket-address.js';
@@ -29,14 +22,15 @@ import type { TlsOptions } from './tls.js';
 import { now } from './timers.js';
 import { waitFor } from './wait-for.js';
 
+export { BaseServer, type ServerOptions } from './server-base.js';
 export {
-  BaseServer,
+  type LifeOptions,
   type Listener,
   type ServerEnd,
-  type ServerOptions,
   type SpawnFunction,
   type SpawnMode,
-} from './server-base.js';
+  type StreamListenOptions,
+} from './server-life.js';
 export type { ServerTlsOptions } from './server-tls.js';
 export { ServerWorkerDied } from './server-workers.js';
 
@@ -47,9 +41,7 @@ export type StreamHandler<S extends Connection = Socket> = (socket: S, address: 
 export type DatagramHandler = (data: Buffer, address: SocketAddress | undefined) => unknown;
 
 /** Options of {@link StreamServer}. */
-export interface StreamServerOptions extends ServerOptions, ListenOptions {
-  /** Whether small pieces are sent at once, instead of waiting for the acknowledgement of earlier ones (default: yes). */
-  noDelay?: boolean | undefined;
+export interface StreamServerOptions extends ServerOptions, StreamListenOptions {
   /**
    * Whether a connection waits for its first bytes, or its end, before its handler is called (default: no). Until then it has no
    * greenlet, and takes far less memory. For protocols in which the client speaks first.
@@ -60,11 +52,6 @@ export interface StreamServerOptions extends ServerOptions, ListenOptions {
    * client stops nobody.
    */
   tls?: ServerTlsOptions | undefined;
-  /**
-   * In how many processes connections are handled (default: none but this one). The server then only listens here: it starts the
-   * running program anew so many times, and this server in there takes the connections.
-   */
-  workers?: number | undefined;
 }
 
 /**
@@ -80,12 +67,10 @@ export interface StreamServerOptions extends ServerOptions, ListenOptions {
  */
 export class StreamServer<S extends Connection = Socket> extends BaseServer<Socket> implements Attendant {
   readonly #handle: StreamHandler<S>;
-  readonly #listenOptions: ListenOptions;
-  readonly #noDelay: boolean;
+  readonly #listening: StreamListening;
   readonly #awaitsData: boolean;
   readonly #tls: TlsOptions | null;
   readonly #isMaxAcceptGiven: boolean;
-  readonly #workers: Workers | null;
   /** Connections that have sent nothing yet. */
   readonly #idle = new Set<IdleConnection>();
   #nativeFamily = 0 as SocketFamily;
@@ -100,30 +85,15 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
     super(listener, options);
     const call = `new ${new.target.name}()`;
     const given = checkOptions(call, options);
-    const {
-      backlog,
-      reuseAddr,
-      reusePort,
-      ipv6Only,
-      noDelay = true,
-      awaitData = false,
-      tls,
-      workers,
-    } = given;
+    const { awaitData = false, tls, workers } = given;
     this.#handle = checkHandler(call, this, handle);
-    if (backlog !== undefined && (this.socket !== null || isDescriptor(listener)))
-      throw new TypeError(`${call}: backlog is for addresses; a socket that was given has its own`);
-    const listenOptions = { backlog, reuseAddr, reusePort, ipv6Only };
-    this.#listenOptions = Object.fromEntries(
-      Object.entries(listenOptions).filter(([, value]) => value !== undefined),
-    );
-    this.#noDelay = checkFlag(call, 'noDelay', noDelay);
+    this.#listening = new StreamListening(call, given, isSocket(listener));
     this.#isMaxAcceptGiven = given.maxAccept !== undefined;
     this.#awaitsData = checkFlag(call, 'awaitData', awaitData);
     this.#tls = tls === undefined ? null : checkServerTls(call, tls);
-    if (this.#tls !== null && this._handlesInHub)
+    if (this.#tls !== null && this._spawn === null)
       throw new TypeError(`${call}: a handshake has to wait, so that spawn cannot be null with tls`);
-    this.#workers = workers === undefined ? null : new Workers(call, workers, this);
+    this._workers = workers === undefined ? null : new Workers(call, workers, this);
   }
 
   /** Handles a connection, in subclasses that were not given a handler. */
@@ -134,30 +104,19 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
     return this.#idle.size;
   }
 
-  /** The processes of {@link StreamServerOptions.workers} that run, in the process that has started them. */
-  get workerPids(): number[] {
-    return this.#workers?.pids ?? [];
-  }
-
   protected getListener(address: Address): Socket {
-    return createServer(address, this.#listenOptions);
+    return this.#listening.at(address);
   }
 
   protected override initSocket(): void {
-    const role = this.#workers?.role;
-    if (role === Role.Bystander) return;
-    if (role === Role.Worker) {
-      this._inherit(Workers.descriptor);
-      // Whoever is idle takes the next connection: so nobody takes several at once.
-      if (!this.#isMaxAcceptGiven) this.maxAccept = 1;
-    }
+    // Whoever is idle takes the next connection: so nobody takes several at once.
+    if (this._workers?.role === Role.Worker && !this.#isMaxAcceptGiven) this.maxAccept = 1;
     super.initSocket();
-    const socket = this.socket as Socket;
+    const { socket } = this;
+    if (socket === null) return;
     try {
-      this._prepare(socket);
+      this.#listening.begin(socket);
       this.#nativeFamily = native.kind(socket._key) & Kind.Family;
-      // What is accepted inherits it.
-      if (this.#noDelay && socket.family !== 'unix') native.setOption(socket._key, 'noDelay', 1);
     } catch (error) {
       this.close();
       throw error;
@@ -166,40 +125,7 @@ export class StreamServer<S extends Connection = Socket> extends BaseServer<Sock
 
   /** @internal */
   override _prepare(socket: Socket): void {
-    if ((native.kind(socket._key) & Kind.Listening) === 0) socket.listen();
-  }
-
-  /** @internal */
-  override _begin(): void {
-    if (this.#workers === null || this.#workers.role === Role.Worker) super._begin();
-    this.#workers?.start(this.socket);
-  }
-
-  override startAccepting(): void {
-    if (this.#workers?.role === Role.Primary) this.#workers.setAccepting(true);
-    else super.startAccepting();
-  }
-
-  override stopAccepting(): void {
-    super.stopAccepting();
-    if (this.#workers?.role === Role.Primary) this.#workers.setAccepting(false);
-  }
-
-  override close(): void {
-    super.close();
-    this.#workers?.terminate();
-  }
-
-  /** @internal */
-  override _mustWaitToStop(): boolean {
-    return super._mustWaitToStop() || this.workerPids.length > 0;
-  }
-
-  /** @internal */
-  override _awaitStop(limits: CheckedLimits): void {
-    super._awaitStop(limits);
-    if (!isImmediate(limits))
-      this.#workers?.join(limits.timeout < 0 ? Infinity : limits.timeout + 2 * KILL_TIMEOUT);
+    this.#listening.prepare(socket);
   }
 
   /** @internal */
@@ -390,10 +316,6 @@ export class DatagramServer extends BaseServer<Datagram> {
     const left = timeout < 0 ? null : Math.max(0, timeout - (now() - start));
     return { timeout: limit ?? left, ...(signal && { signal }) };
   }
-}
-
-function isDescriptor(listener: Listener): boolean {
-  return typeof listener === 'object' && 'fd' in listener;
 }
 
 type Handler<Args extends unknown[]> = (...args: Args) => unknown;

@@ -3,27 +3,47 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run, sleep } from 'greenstack';
+import { HttpServer } from 'greenstack/http';
 import { StreamServer } from 'greenstack/server';
-import { createConnection } from 'greenstack/socket';
+import { createConnection, type Socket } from 'greenstack/socket';
 
 const WORKERS = 3;
 const byPath = process.argv[2] === 'path';
 const isPrimary = process.send === undefined;
 const directory = byPath && isPrimary ? mkdtempSync(join(tmpdir(), 'greenstack-')) : '';
 
-const server = new StreamServer(
-  byPath ? { path: join(directory, 'socket') } : '127.0.0.1:0',
-  (socket) => {
-    socket.sendAll(`${process.pid}`);
-    sleep(1);
-  },
-  { workers: WORKERS },
-);
+const speaksHttp = process.argv[3] === 'http';
+const listener = byPath ? { path: join(directory, 'socket') } : '127.0.0.1:0';
+
+const server = speaksHttp
+  ? new HttpServer(
+      listener,
+      () => {
+        sleep(1);
+        return `${process.pid}`;
+      },
+      { workers: WORKERS },
+    )
+  : new StreamServer(
+      listener,
+      (socket) => {
+        socket.sendAll(`${process.pid}`);
+        sleep(1);
+      },
+      { workers: WORKERS },
+    );
+
+/** Connects, and lets a server of HTTP answer. */
+function connect(): Socket {
+  const { address } = server;
+  const socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
+  if (speaksHttp) socket.sendAll('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  return socket;
+}
 
 function ask(): number {
-  const { address } = server;
-  using socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
-  return Number(socket.recv(100, 20_000).toString());
+  using socket = connect();
+  return Number(socket.recv(1000, 20_000).toString().split('\r\n').at(-1));
 }
 
 function askUntil(condition: (answered: Set<number>) => boolean): void {
@@ -53,8 +73,7 @@ function bePrimary(): void {
   server.stopAccepting();
   sleep(200);
   try {
-    const { address } = server;
-    using socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
+    using socket = connect();
     socket.recv(100, 100);
   } catch (error) {
     console.log((error as NodeJS.ErrnoException).code === 'ETIMEDOUT' ? 'paused' : error);

@@ -145,7 +145,7 @@ export class NodeServer extends EventEmitter {
 
   /** Closes all connections, whatever they do. */
   closeAllConnections(): void {
-    this.#server?.close();
+    this.#server?.stop(0);
   }
 
   /** The options of `HttpServer` are what holds. */

@@ -103,6 +103,8 @@ export class HttpRequest {
   declare _sent: number;
   /** Whether the client has gone. @internal */
   declare _lost: boolean;
+  /** Whether the server counts it no more. @internal */
+  declare _left: boolean;
   /** @internal */
   declare readonly _host: RequestHost;
   /** @internal */
@@ -130,6 +132,7 @@ export class HttpRequest {
     this._key = word(HttpWord.Connection);
     this._answered = false;
     this._lost = false;
+    this._left = false;
     this._began = 0;
     this._status = 0;
     this._sent = 0;

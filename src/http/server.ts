@@ -1,28 +1,36 @@
 /** The server: from what native code has found to the handler, and from what that returns to the response. */
 import { randomBytes } from 'node:crypto';
-import { inspect } from 'node:util';
 
 import { HTTP_TEXT, HttpFlag, HttpWord, native } from '../binding.js';
 import { checkFlag, checkFunction, checkOptions, checkTime, describe } from '../checks.js';
-import { captureContext, type Context, emptyContext } from '../context.js';
+import { enterContext } from '../context.js';
 import { GreenletExit } from '../errors.js';
-import { getCurrent, Greenlet } from '../greenlet.js';
+import { getCurrent, Greenlet, spawn } from '../greenlet.js';
 import {
   currentRunnable,
   getHub,
   keepAlive,
-  ofThisThread,
   onRequest,
-  requireGreenlet,
   requireHub,
+  Runnable,
   startedRunnables,
   yieldNow,
 } from '../hub.js';
-import { checkLimits, FOR_EVER, type Limits } from '../limits.js';
+import { type CheckedLimits, isImmediate } from '../limits.js';
 import { Pool } from '../pool.js';
-import { createServer, type ListenOptions } from '../socket/listen.js';
-import { Socket } from '../socket/socket.js';
-import { type Address, show, type SocketAddress } from '../socket-address.js';
+import {
+  isSocket,
+  KILL_TIMEOUT,
+  type LifeOptions,
+  type Listener,
+  ServerLife,
+  type SpawnMode,
+  StreamListening,
+  type StreamListenOptions,
+} from '../server-life.js';
+import { Role, Workers } from '../server-workers.js';
+import type { Socket } from '../socket/socket.js';
+import { type Address, show } from '../socket-address.js';
 import { checkServerTls, moduleOfTls, type ServerTls, type ServerTlsOptions } from '../server-tls.js';
 import { systemError } from '../system-error.js';
 import type { SecureContext } from '../tls.js';
@@ -53,12 +61,15 @@ export type HandlerResult = Exclude<HttpBody, null> | HttpResponse | Response | 
 export type HttpHandler = (request: HttpRequest) => HandlerResult | PromiseLike<HandlerResult>;
 
 /** Options of {@link HttpServer}. Sizes are in bytes, times in ms; `Infinity` is no limit. */
-export interface HttpServerOptions extends ListenOptions {
+export interface HttpServerOptions extends LifeOptions, StreamListenOptions {
   /**
-   * Where handlers run: `'default'`: each in a greenlet, however many; a number: so many at a time; a `Pool`: in that. While
-   * there is no room, requests wait and no connection is accepted.
+   * Where handlers run. `'default'`: each in a greenlet; `'raw'`: each in a `RawGreenlet`; a number: so many at a time; a `Pool` or
+   * `Group`: in that; a function: whatever that does; `null`: in the hub, where nothing can wait. While there is no room, requests wait and
+   * no connection is accepted.
    */
-  spawn?: 'default' | number | Pool;
+  spawn?: SpawnMode | undefined;
+  /** Connections accepted one after another before others have their turn (default: 64; 1 with `workers`). gevent: `max_accept`. */
+  maxAccept?: number | undefined;
   /** What happens to requests when there is no room for them: they wait (default), or are refused with 503. */
   overload?: 'pause' | 503;
   /** Of the request line (default: 8192); else 414. */
@@ -81,8 +92,6 @@ export interface HttpServerOptions extends ListenOptions {
   maxRequestsPerConnection?: number;
   /** Connections at a time (default: no limit); others wait to be accepted. */
   maxConnections?: number;
-  /** How long requests may take to end when the server is stopped (default: 1000). */
-  stopTimeout?: number;
   /** The access log (default: off). */
   log?: AccessLog;
   /** Told of handlers that fail, in place of `Hub.handleError`. The client is told nothing but `id`. */
@@ -94,9 +103,6 @@ export interface HttpServerOptions extends ListenOptions {
   /** Added to the `environ` of every request. */
   environ?: Readonly<Record<string, unknown>>;
 }
-
-/** How long the end of handlers is waited for that have been killed, in ms. */
-const KILL_TIMEOUT = 1000;
 
 /** Pieces of a body that are sent one after another before others have their turn. */
 const PIECES_PER_YIELD = 64;
@@ -116,20 +122,27 @@ onRequest(serveNext);
 class RequestGreenlet extends Greenlet<void> {
   declare readonly server: HttpServer;
   declare private readonly request: HttpRequest;
+  declare private readonly handler: HttpHandler;
 
-  constructor(server: HttpServer, request: HttpRequest) {
+  constructor(server: HttpServer, request: HttpRequest, handler: HttpHandler) {
     super();
     this.server = server;
     this.request = request;
+    this.handler = handler;
   }
 
   protected override _run(): void {
-    this.server._serve(this.request);
+    this.server._serve(this.request, this.handler);
   }
 
   override _describe(): string {
     return `<Greenlet of ${this.request.method} ${this.request.url}>`;
   }
+}
+
+/** What other ways to start a handler are given to run. */
+function serveRequest(server: HttpServer, request: HttpRequest): void {
+  server._serveAnywhere(request);
 }
 
 function checkSize(
@@ -151,6 +164,10 @@ function checkSize(
 const MAX_COUNT = 0xffff_ffff;
 const MAX_HEAD = 1 << 20;
 
+/** Where in the numbers for native code something stands that may change. */
+const ROOM = 7;
+const MAX_ACCEPT = 10;
+
 /**
  * A server of HTTP/1.1 and 1.0. Handlers run in greenlets and simply block; a connection that waits for its next request has
  * none, and no JavaScript object either.
@@ -161,16 +178,12 @@ const MAX_HEAD = 1 << 20;
  * const server = new HttpServer(8080, (request) => `hello from ${request.path}`);
  * server.serveForever();
  */
-export class HttpServer {
-  /** @internal */
-  readonly _thread = ofThisThread;
-  readonly #listener: Address | Socket;
+export class HttpServer extends ServerLife {
   readonly #handler: HttpHandler;
-  readonly #listenOptions: ListenOptions;
+  readonly #listening: StreamListening;
   readonly #host: RequestHost;
   readonly #numbers: number[];
-  readonly #pool: Pool | null;
-  readonly #stopTimeout: number;
+  readonly #isMaxAcceptGiven: boolean;
   /** By what connections are encrypted. */
   readonly #tls: SecureContext | null;
   readonly #log: ((entry: AccessLogEntry) => void) | null;
@@ -178,37 +191,33 @@ export class HttpServer {
   readonly #compress: CompressOptions | null;
   /** Whether texts are sent as they are, and nobody is told. */
   readonly #isPlain: boolean;
-  #socket: Socket | null = null;
-  #address: SocketAddress = { address: '', port: 0, family: 4 };
   /** Native code's number for it; −1 while it is not started. */
   #id = -1;
-  #context: Context = emptyContext;
-  #active = 0;
+  /** Those of which it has had before, whose requests may not have ended. */
+  #retired: number[] = [];
+  /** Greenlets of requests that others have made for it. */
+  readonly #others = new Set<Runnable>();
   readonly #changed = new WaitQueue();
 
   /**
    * A server that is not started.
    *
-   * @param listener - an address, as `createServer` takes it, or a socket that listens, which is the server's from then on
+   * @param listener - where to listen: a port (of all addresses of this host), `'host:port'`, `{ host, port }`, `'unix:/path'`,
+   *   `{ path }`, a `Socket` that is bound, or `{ fd }`
    * @param handler - answers requests
    * @throws {TypeError} if an argument is not as expected
    */
-  constructor(listener: Address | Socket, handler: HttpHandler, options?: HttpServerOptions) {
+  constructor(listener: Listener, handler: HttpHandler, options?: HttpServerOptions) {
+    super(listener, options);
     const call = `new ${new.target.name}()`;
     checkFunction(call, handler);
     const given = checkOptions(call, options);
-    this.#listener = listener;
     this.#handler = handler;
-    this.#listenOptions = pick(given, ['backlog', 'reuseAddr', 'reusePort', 'ipv6Only']);
-    const { spawn = 'default', overload = 'pause', environ = {}, errorLog } = given;
-    if (spawn !== 'default' && typeof spawn !== 'number' && !(spawn instanceof Pool))
-      throw new TypeError(`${call}: spawn must be 'default', a number or a Pool, got ${describe(spawn)}`);
+    this.#listening = new StreamListening(call, given, isSocket(listener));
+    const { overload = 'pause', environ = {}, errorLog, maxAccept, workers } = given;
     if (overload !== 'pause' && overload !== 503)
       throw new TypeError(`${call}: overload must be 'pause' or 503, got ${describe(overload)}`);
     if (errorLog !== undefined) checkFunction(`${call}: errorLog`, errorLog);
-    this.#pool = spawn instanceof Pool ? spawn : null;
-    const room =
-      spawn instanceof Pool ? Math.min(spawn.size, MAX_COUNT) : spawn === 'default' ? undefined : spawn;
     const maxBodySize = checkSize(call, 'maxBodySize', given.maxBodySize, 10 << 20);
     this.#numbers = [
       checkSize(call, 'maxRequestLine', given.maxRequestLine, 8192, MAX_HEAD),
@@ -218,10 +227,12 @@ export class HttpServer {
       checkTime(call, 'headTimeout', given.headTimeout, 30_000),
       checkTime(call, 'idleTimeout', given.idleTimeout, 60_000),
       checkSize(call, 'maxRequestsPerConnection', given.maxRequestsPerConnection, MAX_COUNT, MAX_COUNT),
-      checkSize(call, 'spawn', room, MAX_COUNT, MAX_COUNT),
+      this.#room,
       checkSize(call, 'maxConnections', given.maxConnections, MAX_COUNT, MAX_COUNT),
       Number(overload === 503),
+      checkSize(call, 'maxAccept', maxAccept, 64, MAX_COUNT),
     ];
+    this.#isMaxAcceptGiven = maxAccept !== undefined;
     const tls = given.tls === undefined ? null : checkHttpTls(call, given.tls);
     this.#tls = tls?.secureContext ?? null;
     if (tls !== null)
@@ -229,7 +240,6 @@ export class HttpServer {
         tls.handshakeTimeout ?? moduleOfTls().DEFAULT_HANDSHAKE_TIMEOUT,
         tls.secureContext._config(call, true),
       );
-    this.#stopTimeout = checkTime(call, 'stopTimeout', given.stopTimeout, 1000);
     this.#log = accessLogOf(call, given.log);
     this.#errorLog = errorLog ?? null;
     this.#compress = compressionOf(call, given.compress);
@@ -237,145 +247,132 @@ export class HttpServer {
     const server = this;
     this.#host = {
       get family() {
-        return server.#address.family;
+        return server.family;
       },
       get localAddress() {
-        return server.#address;
+        return server.address;
       },
       bodyTimeout: forNative(checkTime(call, 'bodyTimeout', given.bodyTimeout, 60_000)),
       writeTimeout: forNative(checkTime(call, 'writeTimeout', given.writeTimeout, 60_000)),
       maxBodySize,
-      environ: { ...checkOptions(`${call}: environ`, environ) },
+      environ: {
+        'wsgi.multiprocess': workers !== undefined,
+        ...checkOptions(`${call}: environ`, environ),
+      },
       tls: this.#tls,
     };
+    this._workers = workers === undefined ? null : new Workers(call, workers, this);
   }
 
   // ---- beginning and ending
 
-  /** Where it listens, once it is started: with port 0, this tells the port. */
-  get address(): SocketAddress {
-    return this.#address;
+  protected getListener(address: Address): Socket {
+    return this.#listening.at(address);
   }
 
-  /** Whether it is started and not stopped since. */
-  get started(): boolean {
-    return this.#id >= 0;
-  }
-
-  /** The socket that it listens on, while it is started. */
-  get socket(): Socket | null {
-    return this.#socket;
-  }
-
-  /**
-   * Listens and accepts. Nothing happens if it is started. Switches only if the host is a name.
-   *
-   * @throws {SystemError} `EADDRINUSE`, `EACCES`, …; `EBADF` if it was given a socket, which it has closed when it was stopped
-   */
-  start(): void {
+  protected override initSocket(): void {
     requireHub();
-    if (this.#id >= 0) return;
-    const listener = this.#listener;
-    const socket = listener instanceof Socket ? listener : createServer(listener, this.#listenOptions);
-    if (socket.closed) throw systemError(-9, 'listen');
-    // Connections inherit it.
-    if (socket.family !== 'unix') native.setOption(socket._key, 'noDelay', 1);
-    this.#socket = socket;
-    this.#address = socket.localAddress;
-    this.#context = captureContext();
-    this.#id = native.httpListen(socket._key, this.#numbers);
-    servers[this.#id] = this;
-    keepAlive(1);
-    this.startAccepting();
-  }
-
-  /** Accepts connections again after {@link stopAccepting}. Never switches. */
-  startAccepting(): void {
-    if (this.#id >= 0) native.httpAccepting(this.#id, true);
-  }
-
-  /** Accepts no connections for now; those that there are go on. Never switches. */
-  stopAccepting(): void {
-    if (this.#id >= 0) native.httpAccepting(this.#id, false);
-  }
-
-  /**
-   * Starts it, and returns when somebody has stopped it. What ends the wait in another way, a kill for instance, stops it.
-   * Switches. gevent: `serve_forever`.
-   */
-  serveForever(options?: { stopTimeout?: number }): void {
-    const { stopTimeout } = checkOptions('serveForever()', options);
-    requireGreenlet('serveForever()');
-    this.start();
+    super.initSocket();
+    const { socket } = this;
+    if (socket === null) return;
     try {
-      while (this.started) new Parked('serveForever()').parkIn(this.#changed, FOR_EVER);
-    } finally {
-      this.stop(stopTimeout);
+      this.#listening.begin(socket);
+    } catch (error) {
+      this.close();
+      throw error;
     }
   }
 
+  /** @internal */
+  override _prepare(socket: Socket): void {
+    this.#listening.prepare(socket);
+  }
+
+  /** @internal */
+  _setAccepting(accepts: boolean): void {
+    if (this.#id < 0) {
+      if (!accepts) return;
+      const numbers = [...this.#numbers];
+      // Whoever is idle takes the next connection: so nobody takes several at once.
+      if (this._workers?.role === Role.Worker && !this.#isMaxAcceptGiven) numbers[MAX_ACCEPT] = 1;
+      this.#id = native.httpListen((this.socket as Socket)._key, numbers);
+      this.#retired = this.#retired.filter((id) => id !== this.#id && servers[id] === this);
+      servers[this.#id] = this;
+      keepAlive(1);
+    }
+    native.httpAccepting(this.#id, accepts);
+  }
+
+  override setSpawn(mode: SpawnMode): void {
+    super.setSpawn(mode);
+    this.#numbers[ROOM] = this.#room;
+    if (this.#id >= 0) native.httpRoom(this.#id, this.#room);
+  }
+
+  /** How many requests may run at a time. */
+  get #room(): number {
+    return this.pool instanceof Pool ? Math.min(this.pool.size, MAX_COUNT) : MAX_COUNT;
+  }
+
   /**
-   * Stops it: no more connections are accepted, those that wait for a request are closed, and requests that are under way may
-   * end. Those that have not when the time is up are killed. Nothing happens if it is not started. Switches only if it must
-   * wait. gevent: `stop`.
-   *
-   * @param limits - how long requests may take, in ms (default: the option `stopTimeout`)
+   * Accepts nothing more, and closes the connections that wait for a request. Requests that are under way go on, and their
+   * connections end with them. Does nothing if it is closed. Never switches.
    */
-  stop(limits?: Limits): void {
-    const { timeout } = checkLimits('stop()', limits ?? this.#stopTimeout);
+  override close(): void {
+    super.close();
     const id = this.#id;
     if (id < 0) return;
-    this.#socket?.close();
-    native.httpAccepting(id, false);
-    native.httpStop(id);
-    const current = currentRunnable();
+    this.#id = -1;
+    this.#retired.push(id);
+    native.httpRetire(id);
+    keepAlive(-1);
+  }
+
+  /** @internal */
+  override _mustWaitToStop(): boolean {
+    return super._mustWaitToStop() || this.#pending() > 0;
+  }
+
+  /** How many requests are under way, or wait for room, but for the one that asks. */
+  #pending(): number {
+    const ids = this.#id < 0 ? this.#retired : [...this.#retired, this.#id];
+    const own = this.#isOwn(currentRunnable()) ? 1 : 0;
+    return ids.reduce((sum, id) => sum + (servers[id] === this ? native.httpPending(id) : 0), -own);
+  }
+
+  /** Waits for requests, and kills those that have not ended in time. @internal */
+  override _awaitStop(limits: CheckedLimits): void {
+    const waits = !isImmediate(limits) && currentRunnable() !== null;
+    const deadline = limits.timeout < 0 ? Infinity : now() + limits.timeout;
     try {
-      if (current !== null) this.#awaitEnd(id, timeout < 0 ? Infinity : timeout);
+      if (waits) this.#awaitEnd(limits, deadline);
     } finally {
       this.#kill();
       try {
-        if (current !== null) this.#awaitEnd(id, KILL_TIMEOUT);
+        if (waits) this.#awaitEnd({ ...limits, limit: null, signal: null }, now() + KILL_TIMEOUT);
       } finally {
-        this.#end(id);
+        for (const id of this.#retired.splice(0)) {
+          if (servers[id] !== this || id === this.#id) continue;
+          servers[id] = undefined;
+          native.httpClose(id);
+        }
       }
     }
-  }
-
-  #end(id: number): void {
-    if (this.#id !== id) return;
-    this.#id = -1;
-    this.#socket = null;
-    servers[id] = undefined;
-    native.httpClose(id);
-    keepAlive(-1);
-    this.#changed.notifyAll();
-  }
-
-  /** As {@link stop}, without waiting: requests that are under way are killed. Never switches. */
-  close(): void {
-    if (this.#id < 0) return;
-    this.#socket?.close();
-    this.#kill();
-    this.#end(this.#id);
-  }
-
-  /** As {@link stop}, for `using`. */
-  [Symbol.dispose](): void {
-    this.stop();
+    super._awaitStop(limits.timeout < 0 ? limits : { ...limits, timeout: Math.max(0, deadline - now()) });
   }
 
   /** Waits until no request is under way but the one that stops the server, or the time is up. */
-  #awaitEnd(id: number, timeout: number): void {
-    const own = this.#isOwn(currentRunnable()) ? 1 : 0;
-    const deadline = now() + timeout;
+  #awaitEnd(limits: CheckedLimits, deadline: number): void {
     do {
       // Requests that have come already are taken meanwhile.
       yieldNow('stop()');
-      while (this.#active > own) {
+      while (this.#pending() > 0) {
         const left = deadline - now();
-        if (left <= 0 || !new Parked('stop()').parkIn(this.#changed, checkLimits('stop()', left))) return;
+        if (left <= 0) return;
+        const timeout = left === Infinity ? -1 : left;
+        if (!new Parked('stop()').parkIn(this.#changed, { ...limits, timeout })) return;
       }
-    } while (this.#id === id && native.httpPending(id) > own && now() < deadline);
+    } while (this.#pending() > 0);
   }
 
   #isOwn(greenlet: unknown): greenlet is RequestGreenlet {
@@ -383,8 +380,10 @@ export class HttpServer {
   }
 
   #kill(): void {
-    for (const greenlet of startedRunnables())
-      if (this.#isOwn(greenlet) && greenlet !== currentRunnable()) greenlet.kill(undefined, { block: false });
+    const current = currentRunnable();
+    const own = startedRunnables().filter((greenlet) => this.#isOwn(greenlet));
+    for (const greenlet of [...own, ...this.#others])
+      if (greenlet !== current) (greenlet as Greenlet).kill(undefined, { block: false });
   }
 
   // ---- requests
@@ -406,12 +405,65 @@ export class HttpServer {
         return;
       }
     }
-    this.#active++;
+    this._noteBegin();
     const request = new HttpRequest(this.#host, head);
     if (this.#log !== null) request._began = now();
-    new RequestGreenlet(this, request)._beginNow(stackId, this.#context);
+    if (this._spawn !== spawn && this.pool === null) {
+      this.#startOther(request);
+      return;
+    }
+    new RequestGreenlet(this, request, this.#handler)._beginNow(stackId, this._context);
     // Who is told of greenlets that start may have killed it before it did.
     if (request._key !== 0) this.#leave(request);
+  }
+
+  /** Runs a request in what is no greenlet of this server's own. */
+  #startOther(request: HttpRequest): void {
+    const start = this._spawn;
+    enterContext(this._context);
+    if (start === null) {
+      this._serveAnywhere(request);
+      return;
+    }
+    let greenlet: unknown;
+    try {
+      greenlet = start(serveRequest, this, request);
+    } catch (error) {
+      this.#fail(request, error);
+      this.#leave(request);
+      return;
+    }
+    if (!(greenlet instanceof Runnable)) return;
+    this.#others.add(greenlet);
+    // One that is killed before it has begun runs no handler.
+    greenlet._addLink({
+      callback: null,
+      notify: () => {
+        this.#others.delete(greenlet);
+        this.#leave(request);
+      },
+    });
+  }
+
+  /** Runs a request here if this is a greenlet; else the handler, and a greenlet sends what it has returned. @internal */
+  _serveAnywhere(request: HttpRequest): void {
+    const handler = this.#handler;
+    if (currentRunnable() !== null) {
+      this._serve(request, handler);
+      return;
+    }
+    let returned: () => HandlerResult | PromiseLike<HandlerResult>;
+    try {
+      const result = handler(request);
+      returned = () => result;
+    } catch (error) {
+      returned = () => {
+        throw error;
+      };
+    }
+    const greenlet = new RequestGreenlet(this, request, returned);
+    greenlet._addLink({ callback: null, notify: () => this.#leave(request) });
+    greenlet.start();
   }
 
   /** The handshake of a connection has failed, or has taken too long. */
@@ -426,7 +478,7 @@ export class HttpServer {
         ? systemError(-word(HttpWord.Errno), 'handshake', remoteAddress)
         : moduleOfTls().tlsFailure(call, failure, new TlsInfo(session));
     native.httpAbort(key);
-    getHub().report(`<client ${show(remoteAddress)} of ${show(this.#address)}>`, error);
+    getHub().report(`<client ${show(remoteAddress)} of ${show(this.address)}>`, error);
   }
 
   /** Answers what is no request, or none that is allowed. */
@@ -459,10 +511,9 @@ export class HttpServer {
   }
 
   /** Runs the handler, in its greenlet. @internal */
-  _serve(request: HttpRequest): void {
+  _serve(request: HttpRequest, handler: HttpHandler): void {
     try {
-      if (this.#pool !== null) this.#pool.add(getCurrent() as Greenlet<void>);
-      const handler = this.#handler;
+      if (this.pool !== null) this.pool.add(getCurrent() as Greenlet<void>);
       const result = handler(request);
       if (typeof result === 'string' && this.#isPlain && result.length <= HTTP_TEXT && !request._answered)
         this.#sendText(request, result);
@@ -476,11 +527,13 @@ export class HttpServer {
 
   /** The request is over, with an answer or without. */
   #leave(request: HttpRequest): void {
+    if (request._left) return;
+    request._left = true;
     if (request._key !== 0) {
       native.httpAbort(request._key);
       request._key = 0;
     }
-    this.#active--;
+    this._noteEnd();
     if (this.#changed.occupied) this.#changed.notifyAll();
   }
 
@@ -654,15 +707,6 @@ export class HttpServer {
     }
     return id;
   }
-
-  /** `<HttpServer at 127.0.0.1:8080>`. */
-  toString(): string {
-    return `<${this.constructor.name} ${this.started ? `at ${show(this.#address)}` : 'not started'}>`;
-  }
-
-  [inspect.custom](): string {
-    return this.toString();
-  }
 }
 
 /**
@@ -671,7 +715,7 @@ export class HttpServer {
  * @example
  * run(() => serve(8080, (request) => `hello from ${request.path}`));
  */
-export function serve(listener: Address | Socket, handler: HttpHandler, options?: HttpServerOptions): void {
+export function serve(listener: Listener, handler: HttpHandler, options?: HttpServerOptions): void {
   new HttpServer(listener, handler, options).serveForever();
 }
 
@@ -721,10 +765,4 @@ function compressionOf(call: string, option: HttpServerOptions['compress']): Com
   if (typeof option !== 'object' || option === null) checkFlag(call, 'compress', option);
   const { threshold } = option;
   return threshold === undefined ? {} : { threshold: checkSize(call, 'compress.threshold', threshold, 1024) };
-}
-
-function pick<T extends object, K extends keyof T>(from: T, keys: K[]): Pick<T, K> {
-  const picked: Partial<Pick<T, K>> = {};
-  for (const key of keys) if (from[key] !== undefined) picked[key] = from[key];
-  return picked as Pick<T, K>;
 }

@@ -24,6 +24,7 @@ const OPTIONS: ServerOptions = ServerOptions {
     max_requests: u32::MAX,
     max_active: u32::MAX,
     max_connections: u32::MAX,
+    max_accept: 64,
     refuses_overload: false,
 };
 

@@ -212,6 +212,7 @@ pub(crate) fn listen(core: &'static Core, arguments: Arguments) -> Returned {
         max_active: next() as u32,
         max_connections: next() as u32,
         refuses_overload: next() != 0.0,
+        max_accept: next() as u32,
         handshake_timeout: timeout(next()),
         tls: Some(next()).filter(|&key| key > 0.0).map(|key| ConfigKey::from_bits(key as u64)),
     };
@@ -231,9 +232,20 @@ pub(crate) fn accepting(core: &'static Core, arguments: Arguments) -> Returned {
     Ok(UNDEFINED)
 }
 
-/// `httpStop(server)`
-pub(crate) fn stop(core: &'static Core, arguments: Arguments) -> Returned {
-    core.hub().http().begin_stop(arguments.index(0)?);
+/// `httpRoom(server, requests)`: so many requests run at a time from now on.
+pub(crate) fn room(core: &'static Core, arguments: Arguments) -> Returned {
+    core.hub().http().set_room(arguments.index(0)?, arguments.double(1)? as u32);
+    core.note_work();
+    Ok(UNDEFINED)
+}
+
+/// `httpRetire(server)`: it accepts no more, connections end with the request that they have, and it with the last of them.
+pub(crate) fn retire(core: &'static Core, arguments: Arguments) -> Returned {
+    let server = arguments.index(0)?;
+    let mut hub = core.hub();
+    hub.http().retire_server(server);
+    hub.plan_sweep();
+    drop(hub);
     core.note_work();
     Ok(UNDEFINED)
 }

@@ -40,6 +40,8 @@ pub struct ServerOptions {
     pub max_active: u32,
     /// Connections at a time.
     pub max_connections: u32,
+    /// Connections accepted before others have their turn.
+    pub max_accept: u32,
     /// Whether requests beyond `max_active` are refused (503), rather than left to wait.
     pub refuses_overload: bool,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Server {
     retry_delay: Duration,
     /// Whether connections end with the request that they have.
     stops: bool,
+    /// Whether it is forgotten with its last connection.
+    retires: bool,
     active: u32,
     connections: u32,
     /// Those that may have a request, and no room to run it.
@@ -97,8 +101,6 @@ const RECEIVED: usize = 64 * 1024;
 pub(crate) const RESERVED: usize = 4 * 1024;
 /// Bytes of a body that are copied to be sent with their head, and units of a text.
 pub(crate) const COPIED: usize = 64 * 1024;
-/// Connections accepted before others have their turn.
-const ACCEPTED: usize = 64;
 /// How long accepting pauses after a failure: doubled each time, up to a second.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(1);
@@ -199,6 +201,7 @@ impl Serving<'_> {
             retry: 0,
             retry_delay: FIRST_DELAY,
             stops: false,
+            retires: false,
             active: 0,
             connections: 0,
             waiting: VecDeque::new(),
@@ -242,6 +245,25 @@ impl Serving<'_> {
         self.server(id).map_or(0, |server| server.active as usize + server.waiting.len())
     }
 
+    /// Lets so many requests run at a time from now on.
+    pub fn set_room(&mut self, id: ServerId, max_active: u32) {
+        let Some(server) = self.server(id) else { return };
+        server.options.max_active = max_active;
+        self.admit_waiting(id, u32::MAX);
+        self.resume(id);
+    }
+
+    /// Accepts no more; otherwise as [`begin_stop`](Self::begin_stop). The server is forgotten with its last connection.
+    pub fn retire_server(&mut self, id: ServerId) {
+        self.set_accepting(id, false);
+        self.begin_stop(id);
+        let Some(server) = self.server(id) else { return };
+        server.retires = true;
+        if server.connections == 0 {
+            self.http.servers.remove_at(id);
+        }
+    }
+
     /// Forgets a server, and closes its connections, whatever they do.
     pub fn remove_server(&mut self, id: ServerId) {
         self.set_accepting(id, false);
@@ -266,7 +288,8 @@ impl Serving<'_> {
 
     /// Accepts what has come, as far as there is room. `true`: that has failed, which is to be told.
     pub fn accept(&mut self, id: ServerId) -> bool {
-        for _ in 0..ACCEPTED {
+        let most = self.server(id).map_or(0, |server| server.options.max_accept);
+        for _ in 0..most {
             let now = self.streams.now;
             let Some(server) = self.http.servers.at_mut(id) else { return false };
             if !server.accepts || server.pauses {
@@ -683,9 +706,19 @@ impl Serving<'_> {
         }
         connection.state = State::Idle;
         let id = connection.server;
+        if let Some(server) = servers.at_mut(id) {
+            server.active -= 1;
+        }
+        self.admit_waiting(id, 1);
+        self.resume(id);
+    }
+
+    /// Sees to those who have waited for room: to so many at the most.
+    fn admit_waiting(&mut self, id: ServerId, most: u32) {
+        let Http { servers, connections, .. } = &mut *self.http;
         let Some(server) = servers.at_mut(id) else { return };
-        server.active -= 1;
-        while !server.is_full()
+        let mut room = server.options.max_active.saturating_sub(server.active).min(most);
+        while room > 0
             && let Some(next) = server.waiting.pop_front()
         {
             let Some(waiting) = connections.at_mut(next).filter(|one| one.state == State::Waiting) else {
@@ -693,9 +726,8 @@ impl Serving<'_> {
             };
             waiting.state = State::Idle;
             self.streams.ready.push_back(Ready::Connection(next));
-            break;
+            room -= 1;
         }
-        self.resume(id);
     }
 
     /// Waits for the next request.
@@ -787,6 +819,9 @@ impl Serving<'_> {
         Http::give_back(&mut self.http.spare, mem::take(&mut connection.output));
         if let Some(server) = self.server(connection.server) {
             server.connections -= 1;
+            if server.retires && server.connections == 0 {
+                self.http.servers.remove_at(connection.server);
+            }
         }
         self.resume(connection.server);
         Some(connection)
