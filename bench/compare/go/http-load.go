@@ -19,16 +19,14 @@ func loadHTTP(operation string, server serverProcess) {
 		request = fmt.Sprintf("POST /json HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*\r\n"+
 			"Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 	}
-	sizes := []int{1, 50, 500}
-	if operation != "http-hello" {
-		sizes = []int{50}
+	sizes := []int{50}
+	if operation == "http-hello" {
+		sizes = []int{1, 50, 500}
 	}
 	result := figures{}
-	for _, connections := range sizes {
+	for _, connections := range chosen(sizes) {
 		key := fmt.Sprintf("%s.%d", operation, connections)
-		loadExchanges(server, result, key, connections, func(connection net.Conn) func() {
-			return asking(connection, []byte(request+"\r\n"+body))
-		})
+		loadExchanges(server, result, key, connections, []byte(request+"\r\n"+body), responseLength)
 	}
 	report(result)
 }

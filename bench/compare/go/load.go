@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -87,69 +89,138 @@ func exchange(connection net.Conn, message []byte) {
 // slowest hundredth takes, and how many the connection with the fewest gets, of the average.
 func loadEcho(server serverProcess) {
 	result := figures{}
-	for _, connections := range echoSizes() {
-		loadExchanges(server, result, fmt.Sprintf("echo.%d", connections), connections, func(connection net.Conn) func() {
-			message := make([]byte, messageSize)
-			return func() { exchange(connection, message) }
-		})
+	whole := func([]byte) int { return messageSize }
+	for _, connections := range chosen([]int{1, 50, 500, 5000}) {
+		loadExchanges(server, result, fmt.Sprintf("echo.%d", connections), connections, make([]byte, messageSize), whole)
 	}
 	report(result)
 }
 
-// loadExchanges opens connections, each of which asks and waits for the answer, again and again.
-func loadExchanges(server serverProcess, result figures, key string, connections int, asking func(net.Conn) func()) {
+// asker is a connection that asks and waits for the answer, again and again.
+type asker struct {
+	descriptor int
+	received   []byte
+	asked      time.Time
+	answers    int
+}
+
+// loadExchanges opens connections, and asks again on each as soon as its answer is there. `lengthOf` tells how long an answer is
+// that has begun, or -1. It waits for all of them by epoll, in one loop: a goroutine for each connection would take longer for a
+// message than a good server, so that it was the client that is measured.
+func loadExchanges(
+	server serverProcess, result figures, key string, connections int, question []byte, lengthOf func([]byte) int,
+) {
 	measured := time.Duration(count(2000)) * time.Millisecond
-	var ended atomic.Bool
-	var measuring atomic.Bool
-	var ready, done sync.WaitGroup
-	begin := make(chan struct{})
-	counts := make([]int, connections)
-	latencies := make([][]time.Duration, connections)
-	for i := range counts {
-		connection := server.dial(i)
-		ready.Add(1)
-		done.Add(1)
-		go func(i int) {
-			defer done.Done()
-			defer connection.Close()
-			ask := asking(connection)
-			ask()
-			ready.Done()
-			<-begin
-			for !ended.Load() {
-				start := time.Now()
-				ask()
-				if measuring.Load() {
-					counts[i]++
-					latencies[i] = append(latencies[i], time.Since(start))
-				}
+	poll, err := syscall.EpollCreate1(0)
+	must(err)
+	askers := make([]asker, connections)
+	for i := range askers {
+		one := &askers[i]
+		one.descriptor = server.open(i)
+		event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(i)}
+		must(syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, one.descriptor, &event))
+		one.ask(question)
+	}
+	var latencies []time.Duration
+	var before, used, elapsed time.Duration
+	begin := time.Now()
+	measuring, ended := false, false
+	events := make([]syscall.EpollEvent, 128)
+	for waiting := connections; waiting > 0; {
+		ready, err := syscall.EpollWait(poll, events, 1000)
+		if err == syscall.EINTR {
+			continue
+		}
+		must(err)
+		if now := time.Now(); !measuring && !ended && now.Sub(begin) >= measured/2 {
+			measuring, begin, before = true, now, server.cpu()
+		} else if measuring && now.Sub(begin) >= measured {
+			used, elapsed = server.cpu()-before, now.Sub(begin)
+			measuring, ended = false, true
+		}
+		for _, event := range events[:ready] {
+			one := &askers[event.Fd]
+			if !one.receive(lengthOf) {
+				continue
 			}
-		}(i)
+			if measuring {
+				one.answers++
+				latencies = append(latencies, time.Since(one.asked))
+			}
+			if ended {
+				waiting--
+				must(syscall.Close(one.descriptor))
+			} else {
+				one.ask(question)
+			}
+		}
 	}
-	ready.Wait()
-	close(begin)
-	time.Sleep(measured / 2)
-	measuring.Store(true)
-	before := server.cpu()
-	start := time.Now()
-	time.Sleep(measured)
-	used := server.cpu() - before
-	elapsed := time.Since(start)
-	measuring.Store(false)
-	ended.Store(true)
-	done.Wait()
-	var all []time.Duration
-	messages, fewest := 0, counts[0]
-	for i, count := range counts {
-		messages += count
-		fewest = min(fewest, count)
-		all = append(all, latencies[i]...)
+	must(syscall.Close(poll))
+	fewest := askers[0].answers
+	for i := range askers {
+		fewest = min(fewest, askers[i].answers)
 	}
-	sort.Slice(all, func(a, b int) bool { return all[a] < all[b] })
+	messages := len(latencies)
+	sort.Slice(latencies, func(a, b int) bool { return latencies[a] < latencies[b] })
 	result[key+".cpu"] = perOperation(used, messages)
 	result[key+".rate"] = float64(messages) / elapsed.Seconds()
-	result[key+".p99"] = float64(all[len(all)*99/100].Nanoseconds())
+	result[key+".p99"] = float64(latencies[messages*99/100].Nanoseconds())
 	result[key+".fewest"] = 100 * float64(fewest) * float64(connections) / float64(messages)
+}
+
+// open connects as dial does, without the runtime of Go in between.
+func (server serverProcess) open(number int) int {
+	descriptor, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	must(err)
+	port, err := strconv.Atoi(server.port)
+	must(err)
+	address := syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, byte(1 + number%16)}}
+	must(syscall.Connect(descriptor, &address))
+	must(syscall.SetsockoptInt(descriptor, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1))
+	must(syscall.SetNonblock(descriptor, true))
+	return descriptor
+}
+
+// ask sends a question, which always fits.
+func (one *asker) ask(question []byte) {
+	one.asked = time.Now()
+	sent, err := syscall.Write(one.descriptor, question)
+	must(err)
+	verify(sent, len(question))
+}
+
+// room is where answers are received.
+var room [64 * 1024]byte
+
+// receive takes what has come, and tells whether the answer is complete.
+func (one *asker) receive(lengthOf func([]byte) int) bool {
+	received := room[:0]
+	if len(one.received) > 0 {
+		received = append(received, one.received...)
+	}
+	count, err := syscall.Read(one.descriptor, room[len(received):])
+	if err == syscall.EAGAIN || err == syscall.EINTR {
+		return false
+	}
+	must(err)
+	if count == 0 {
+		panic("the server has closed the connection")
+	}
+	received = room[:len(received)+count]
+	if length := lengthOf(received); length < 0 || len(received) < length {
+		one.received = append(one.received[:0], received...)
+		return false
+	} else {
+		verify(len(received), length)
+	}
+	one.received = one.received[:0]
+	return true
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
 
 // loadConnect connects, sends a message, waits for it to come back, and closes, fifty at a time.
@@ -228,11 +299,11 @@ func loadIdle(operation string, server serverProcess) {
 	}
 }
 
-// echoSizes are the numbers of connections; BENCH_CONNECTIONS asks for one only.
-func echoSizes() []int {
+// chosen are numbers of connections, of which BENCH_CONNECTIONS may ask for one only.
+func chosen(sizes []int) []int {
 	var only int
 	if _, err := fmt.Sscan(os.Getenv("BENCH_CONNECTIONS"), &only); err == nil {
 		return []int{only}
 	}
-	return []int{1, 50, 500, 5000}
+	return sizes
 }
