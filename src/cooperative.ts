@@ -2,8 +2,8 @@
 import { type CustomInspectFunction, inspect } from 'node:util';
 
 import { blockingIterator } from './blocking-iterator.js';
-import { checkCount, checkFlag, checkOptions, describe } from './checks.js';
-import { currentRunnable } from './hub.js';
+import { checkCount, checkFlag, checkFunction, checkOptions, describe } from './checks.js';
+import { currentRunnable, runCallback } from './hub.js';
 import { FOR_EVER } from './limits.js';
 import { type AnyFunction, noteSignal, signalPosition, withSignal } from './signal-argument.js';
 import { awaitPromise, isObject, isThenable } from './wait-for.js';
@@ -114,6 +114,11 @@ export interface CooperativeOptions<T = unknown> {
    * it at `then`, as those of query builders, are results of their own else.
    */
   thenables?: boolean;
+  /**
+   * By the names of methods: what to do with a result that comes after the greenlet has given up waiting, such as a connection that
+   * has to go back into its pool. It is given the original, in a callback that must not block.
+   */
+  unclaimed?: { readonly [K in keyof T]?: (result: never) => unknown };
 }
 
 /** What there is of cooperative objects that were made under the same rule. */
@@ -130,6 +135,9 @@ const originals = new WeakMap<object, object>();
 
 /** What a call was given a signal of, by the object that it has returned. */
 const controllers = new WeakMap<object, AbortController>();
+
+/** What takes results of a function that nobody waits for any more. */
+const takers = new WeakMap<AnyFunction, (result: unknown) => unknown>();
 
 /** Classes whose objects have nothing that could block. */
 const dataClasses: Array<abstract new (...args: never[]) => unknown> = [
@@ -250,13 +258,22 @@ function call(fn: AnyFunction, self: unknown, given: unknown[], rule: Rule): unk
   const passed =
     position === undefined ? args : withSignal(args, position, (controller as AbortController).signal);
   const result: unknown = Reflect.apply(fn, self, passed);
-  const value = isAwaited(result, rule)
-    ? awaitPromise(`${fn.name}()`, result, FOR_EVER, fn, controller && ((error) => controller.abort(error)))
-    : result;
+  const value = isAwaited(result, rule) ? settle(fn, result, controller) : result;
   // What was asked for may still be coming.
   if (position !== undefined && isObject(value)) controllers.set(value, controller as AbortController);
   return adopt(value, rule);
 }
+
+function settle(fn: AnyFunction, promise: PromiseLike<unknown>, controller: AbortController | null): unknown {
+  return awaitPromise(`${fn.name}()`, promise, FOR_EVER, fn, (error) => {
+    controller?.abort(error);
+    const take = takers.get(fn);
+    if (take !== undefined) promise.then((result) => runCallback(take, result), ignore);
+  });
+}
+
+/** The wait for it was given up. */
+function ignore(): void {}
 
 function controllerOf(self: unknown): AbortController | null {
   return (isObject(self) && controllers.get(self)) || null;
@@ -405,13 +422,18 @@ function* adopted(items: IterableIterator<unknown>, rule: Rule): IterableIterato
  * const { rows } = pool.query('SELECT now()');
  */
 export function cooperative<T extends object>(target: T, options?: CooperativeOptions<T>): Cooperative<T> {
-  const { signal, thenables = false } = checkOptions<CooperativeOptions<T>>('cooperative()', options);
+  const {
+    signal,
+    thenables = false,
+    unclaimed,
+  } = checkOptions<CooperativeOptions<T>>('cooperative()', options);
   if (!isObject(target) || target instanceof Promise) {
     const instead = isObject(target) ? 'a promise: use waitFor()' : describe(target);
     throw new TypeError(`cooperative() expects an object, a class or a function, got ${instead}`);
   }
   checkFlag('cooperative()', 'thenables', thenables);
   if (signal !== undefined) noteSignals(uncooperative(target), signal);
+  if (unclaimed !== undefined) noteTakers(uncooperative(target), unclaimed);
   return standInOf(target, thenables ? allThenables : promisesOnly) as Cooperative<T>;
 }
 
@@ -425,12 +447,28 @@ function noteSignals(target: object, signal: number | { readonly [name: string]:
     const expected = typeof target === 'function' ? 'a position or positions by name' : 'positions by name';
     throw new TypeError(`${what} must be ${expected}, got ${describe(signal)}`);
   }
-  const noted = Object.entries(signal).map(([name, position]): [AnyFunction, number] => {
-    const method: unknown = Reflect.get(target, name);
-    if (typeof method !== 'function') throw new TypeError(`${what}: there is no method ${name}`);
-    return [method as AnyFunction, checkCount(`${what}.${name}`, position, 0)];
-  });
+  const noted = Object.entries(signal).map(([name, position]): [AnyFunction, number] => [
+    methodOf(what, target, name),
+    checkCount(`${what}.${name}`, position, 0),
+  ]);
   for (const [method, position] of noted) noteSignal(method, position);
+}
+
+function noteTakers(target: object, unclaimed: object): void {
+  const what = 'cooperative(): unclaimed';
+  const noted = Object.entries(checkOptions(what, unclaimed)).map(
+    ([name, take]): [AnyFunction, AnyFunction] => {
+      checkFunction(`${what}.${name}`, take);
+      return [methodOf(what, target, name), take as AnyFunction];
+    },
+  );
+  for (const [method, take] of noted) takers.set(method, take as (result: unknown) => unknown);
+}
+
+function methodOf(what: string, target: object, name: string): AnyFunction {
+  const method: unknown = Reflect.get(target, name);
+  if (typeof method !== 'function') throw new TypeError(`${what}: there is no method ${name}`);
+  return method as AnyFunction;
 }
 
 /** The original of what {@link cooperative} has given; anything else as it is. Never switches. */

@@ -8,8 +8,10 @@ import { checkLimits, type LimitOptions, type Limits } from './limits.js';
 import type { DisposableIterator } from './wait.js';
 import { awaitPromise } from './wait-for.js';
 
-/** What {@link once} and {@link on} listen to. */
-export type Emitter = NodeJS.EventEmitter | EventTarget;
+/** What {@link once} and {@link on} listen to: also an emitter that is cooperative. */
+export type Emitter =
+  | EventTarget
+  | { on(...args: never[]): unknown; once(...args: never[]): unknown; off(...args: never[]): unknown };
 
 /** Options of {@link on}; the limits hold for each wait. */
 export interface OnOptions extends LimitOptions {
