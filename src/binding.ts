@@ -452,6 +452,11 @@ interface Native {
   answerWake(): number;
   /** Lets other threads have the processor for a moment. */
   giveWay(): void;
+  /**
+   * Calls `fn`. What it throws is reported as Node reports an error that leaves a script, with the line that has thrown it, if
+   * `isReported` says so.
+   */
+  callReporting(fn: () => void, isReported: (error: unknown) => boolean): void;
 }
 
 /** The longest text that a response takes as it is; longer ones are passed as bytes. */
