@@ -4,7 +4,7 @@ import { constants, Script } from 'node:vm';
 
 import type { InputType } from './arguments.js';
 import { forgetMainModule, loader } from './loader.js';
-import { loadModule, reject, runAsMain } from './script.js';
+import { type Entry, loadModule, runAsMain } from './script.js';
 
 /** Code without a file. */
 export interface Code {
@@ -22,9 +22,9 @@ const MODULE_SYNTAX =
 
 /** Runs it. Never switches. */
 export function runCode(code: Code): void {
-  runAsMain(() => {
+  runAsMain((entry) => {
     const script = code.type === 'module' ? undefined : compile(code);
-    if (script === undefined) evaluateModule(code);
+    if (script === undefined) evaluateModule(code, entry);
     else evaluateScript(code, script);
   });
 }
@@ -58,12 +58,9 @@ function evaluateScript({ name, prints }: Code, script: Script): void {
   if (prints) console.log(value);
 }
 
-function evaluateModule({ source, name }: Code): void {
+function evaluateModule({ source, name }: Code, entry: Entry): void {
+  entry.isModule = true;
   forgetMainModule();
   const filename = join(process.cwd(), `${name.slice(0, -1)}1]`);
-  try {
-    loadModule(name, () => void new loader(filename)._compile(source, filename, 'module'));
-  } catch (error) {
-    reject(error);
-  }
+  loadModule(name, () => void new loader(filename)._compile(source, filename, 'module'));
 }

@@ -3,15 +3,26 @@ import { readFileSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-import { native } from '../binding.js';
+import { native, Reporting } from '../binding.js';
 import { GreenletExit, GreenstackError, KeyboardInterrupt, run } from '../index.js';
 import { signalGuard } from '../run.js';
 import { formatOf } from './format.js';
 import { forgetMainModule, loader } from './loader.js';
 
+/** What is known of a script that runs. */
+export interface Entry {
+  /** Whether it is an ES module, whose errors are for Node reasons of a rejected promise. */
+  isModule: boolean;
+}
+
 /** Runs `body` in the main greenlet. An error that leaves it is an uncaught one, as at the top level of a script. */
-export function runAsMain(body: () => void): void {
-  void run(() => native.callReporting(body, isFailure));
+export function runAsMain(body: (entry: Entry) => void): void {
+  const entry: Entry = { isModule: false };
+  const reporting = (error: unknown): Reporting => {
+    if (!isFailure(error)) return Reporting.Nothing;
+    return entry.isModule ? Reporting.Rejected : Reporting.Thrown;
+  };
+  void run(() => native.callReporting(() => body(entry), reporting));
 }
 
 /** Whether an error is to be reported: not if it is a kill, or the signal that ends the process anyway. */
@@ -22,10 +33,10 @@ function isFailure(error: unknown): boolean {
 
 /** Runs a script, given as to `node`. Never switches. */
 export function runScript(script: string): void {
-  runAsMain(() => load(script));
+  runAsMain((entry) => load(script, entry));
 }
 
-function load(script: string): void {
+function load(script: string, entry: Entry): void {
   const filename = loader._findPath(resolve(script), null, true);
   if (filename !== false) checkTypes(filename);
   const format = filename === false ? 'commonjs' : formatOf(filename);
@@ -34,21 +45,17 @@ function load(script: string): void {
     return;
   }
   forgetMainModule();
+  entry.isModule = true;
   const demark = markAsMain(filename);
   try {
     loadModule(filename, () => loader._load(filename, undefined, false));
   } catch (error) {
-    // Neither CommonJS nor an ES module.
-    if (format === 'unclear' && error instanceof SyntaxError) throw error;
-    reject(error);
+    // If it does not compile either way, it counts as CommonJS.
+    entry.isModule = format === 'module' || !(error instanceof SyntaxError);
+    throw error;
   } finally {
     demark();
   }
-}
-
-/** An error of an ES module is the reason of a rejected promise, as Node has it. */
-export function reject(error: unknown): void {
-  if (isFailure(error)) void Promise.reject(error as Error);
 }
 
 /**

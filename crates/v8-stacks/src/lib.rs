@@ -31,7 +31,7 @@ pub use async_context::{AsyncContext, ContextValue};
 pub use probe::NodeApi;
 pub use shutdown_list::ShutdownListProbe;
 pub use switch::{Departure, StackBounds, V8Stacks};
-pub use uncaught::UncaughtErrors;
+pub use uncaught::{Reporting, UncaughtErrors};
 
 /// Why V8 cannot be used by greenstack: the step of the load-time verification that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,6 +70,9 @@ pub(crate) struct UncaughtFunctions {
     pub(crate) call: unsafe extern "C" fn(Local, Local, Local, i32, *mut Local) -> Local,
     /// `node::FatalException`, which is part of Node's interface for addons.
     pub(crate) report: unsafe extern "C" fn(Isolate, *const c_void),
+    pub(crate) message: unsafe extern "C" fn(Isolate, Local) -> Local,
+    /// `node::errors::TriggerUncaughtException`, with whether the error comes from a promise. Not part of Node's interface.
+    pub(crate) reject: Option<unsafe extern "C" fn(Isolate, Local, Local, bool)>,
 }
 
 fn address(name: &CStr) -> Option<*mut c_void> {
@@ -158,6 +161,10 @@ impl UncaughtFunctions {
                 context: required(c"_ZN2v87Isolate17GetCurrentContextEv")?,
                 call: required(c"_ZN2v88Function4CallENS_5LocalINS_7ContextEEENS1_INS_5ValueEEEiPS5_")?,
                 report: required(c"_ZN4node14FatalExceptionEPN2v87IsolateERKNS0_8TryCatchE")?,
+                message: required(c"_ZN2v89Exception13CreateMessageEPNS_7IsolateENS_5LocalINS_5ValueEEE")?,
+                reject: function(
+                    c"_ZN4node6errors24TriggerUncaughtExceptionEPN2v87IsolateENS1_5LocalINS1_5ValueEEENS4_INS1_7MessageEEEb",
+                ),
             })
         }
     }

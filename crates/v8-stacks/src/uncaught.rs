@@ -14,6 +14,17 @@ use crate::symbols::{Isolate, UncaughtFunctions};
 #[repr(C)]
 struct TryCatchStorage([usize; 12]);
 
+/// Whether and how an error is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reporting {
+    /// Not at all.
+    Nothing,
+    /// As what a script has thrown.
+    Thrown,
+    /// As what an ES module has thrown: for Node, the reason of a promise that is rejected.
+    Rejected,
+}
+
 /// Calls functions and reports what they throw.
 #[derive(Clone, Copy)]
 pub struct UncaughtErrors {
@@ -26,8 +37,8 @@ impl UncaughtErrors {
         Ok(Self { isolate, functions: UncaughtFunctions::resolve()? })
     }
 
-    /// Calls `function` without arguments. If it throws and `is_reported` says so of the error, that is an uncaught
-    /// exception: its listeners are called, or it is printed and the process exits.
+    /// Calls `function` without arguments. What it throws is an uncaught exception, if `reporting` of the error says so: its
+    /// listeners are called, or it is printed and the process exits.
     ///
     /// # Safety
     /// `function` and `receiver` must be values of an open handle scope, `function` a function, and the isolate locked by the
@@ -36,7 +47,7 @@ impl UncaughtErrors {
         &self,
         function: *mut c_void,
         receiver: *mut c_void,
-        is_reported: impl FnOnce(*mut c_void) -> bool,
+        reporting: impl FnOnce(*mut c_void) -> Reporting,
     ) {
         let functions = &self.functions;
         let mut storage = TryCatchStorage([0; 12]);
@@ -49,8 +60,12 @@ impl UncaughtErrors {
             (functions.call)(function.cast(), context, receiver.cast(), 0, ptr::null_mut());
             if (functions.has_caught)(block) && !(functions.has_terminated)(block) {
                 let error = (functions.exception)(block);
-                if is_reported(error.cast()) {
-                    (functions.report)(self.isolate, block);
+                match (reporting(error.cast()), functions.reject) {
+                    (Reporting::Nothing, _) => (),
+                    (Reporting::Rejected, Some(reject)) => {
+                        reject(self.isolate, error, (functions.message)(self.isolate, error), true);
+                    }
+                    _ => (functions.report)(self.isolate, block),
                 }
             }
             (functions.close)(block);
