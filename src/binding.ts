@@ -96,6 +96,8 @@ export const enum Rest {
   Ends = -1,
   /** A request is to be taken by `httpTake`. */
   Serves = -2,
+  /** What `startNow()` was called for is to run. */
+  StartsNow = -3,
 }
 
 /** Positions in the words of a request that is taken; `Word` in crates/node/src/http.rs has the same list. */
@@ -257,6 +259,10 @@ interface Native {
   turn(): void;
   /** Enters a parked stack only to call the `inspect` of {@link start} there. */
   inspectStack(stack: number): void;
+  /** Calls `fn` in the async scope of a turn: with the async id 0 and the resource given to `start`. */
+  callOutside(fn: () => void): void;
+  /** Enters a runner with {@link Rest.StartsNow}; returns when it parks or rests. `false`: not on the main stack. */
+  startNow(): boolean;
   keepAlive(change: 1 | -1): void;
   /** For stacks made from now on, in bytes. */
   setStackSize(bytes: number): void;

@@ -262,6 +262,7 @@ function runGreenlets(id: number, handedOver: number): void {
   for (;;) {
     if (next > 0) fireTimer(next - 1);
     else if (next === Rest.Serves) serveRequest(id);
+    else if (next === Rest.StartsNow) startingNow?.(id);
     while ((shared[Shared.Starting] as number) > 0) {
       (shared[Shared.Starting] as number)--;
       beginNext(id);
@@ -476,6 +477,34 @@ export function enqueue(startable: Startable): void {
   const spawned = (shared[Shared.Spawned] as number) + 1;
   shared[Shared.Spawned] = spawned;
   if (current === null && spawned === 1) native.noteSpawned();
+}
+
+/** What {@link startNow} is to begin. */
+let startingNow: ((stackId: number) => void) | null = null;
+let couldStart = false;
+
+function enterNow(): void {
+  couldStart = native.startNow();
+}
+
+/**
+ * Calls `begin` on the stack of a runner, from the main stack in the middle of whatever code, and returns when what it runs
+ * there parks or ends. Nobody else runs meanwhile. `false`: the caller is in a greenlet, or in a callback on its stack.
+ */
+export function startNow(begin: (stackId: number) => void): boolean {
+  if (current !== null) return false;
+  requireHub();
+  if (!following) follow();
+  startingNow = begin;
+  couldStart = false;
+  try {
+    native.callOutside(enterNow);
+  } finally {
+    startingNow = null;
+    current = null;
+    noteWork();
+  }
+  return couldStart;
 }
 
 /** As {@link enqueue}, on a stack of `size` usable bytes. */

@@ -52,6 +52,8 @@ pub(crate) struct Core {
     /// Calls on sockets that succeeded at once since the last switch.
     pub(crate) immediate: Cell<u32>,
     pub(crate) slice_start: Cell<u64>,
+    /// Whether a stack is entered for one greenlet alone: the runner must not go on with others.
+    pub(crate) visiting: Cell<bool>,
     /// A runner's JavaScript was ended from outside: the worker is being terminated.
     pub(crate) terminating: Cell<bool>,
     /// The exception that has ended a runner, for the main stack to throw.
@@ -146,6 +148,7 @@ impl Core {
             switch_interval: Cell::new(Duration::from_millis(1)),
             immediate: Cell::new(0),
             slice_start: Cell::new(0),
+            visiting: Cell::new(false),
             terminating: Cell::new(false),
             runner_error: Cell::new(None),
             switches: Cell::new(0),
@@ -359,6 +362,8 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "jump"(1) => scheduling::jump,
     "outlook"(0) => scheduling::outlook,
     "turn"(0) => scheduling::turn,
+    "callOutside"(1) => scheduling::call_outside,
+    "startNow"(0) => scheduling::start_now,
     "inspectStack"(1) => park::inspect_stack,
     "keepAlive"(1) => scheduling::keep_alive,
     "setStackSize"(1) => scheduling::set_stack_size,

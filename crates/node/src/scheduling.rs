@@ -100,6 +100,8 @@ pub(crate) fn yield_now(core: &'static Core, _: Arguments) -> Returned {
 pub(crate) const REST_ENDS: i32 = -1;
 /// What it returns when a request is to be taken by `httpTake`.
 pub(crate) const SERVES: i32 = -2;
+/// What a runner finds that is to run what `startNow` was called for.
+pub(crate) const STARTS_NOW: i32 = -3;
 
 /// `rest()`: the runner has nothing to run. [`REST_ENDS`]; [`SERVES`]; 0: start greenlets; n: call the timer of slot n − 1.
 pub(crate) fn rest(core: &'static Core, _: Arguments) -> Returned {
@@ -202,6 +204,34 @@ pub(crate) fn outlook(core: &'static Core, _: Arguments) -> Returned {
 pub(crate) fn turn(core: &'static Core, _: Arguments) -> Returned {
     core.turn()?;
     Ok(UNDEFINED)
+}
+
+/// `callOutside(fn)`: calls it in the async scope of a turn, which belongs to no resource of Node's.
+pub(crate) fn call_outside(core: &'static Core, arguments: Arguments) -> Returned {
+    let resource = core.referenced(core.script()?.resource)?;
+    let mut result = UNDEFINED;
+    // SAFETY: (local) values of the running call; null stands for no async context.
+    check(unsafe {
+        napi_sys::napi_make_callback(
+            core.env,
+            ptr::null_mut(),
+            resource,
+            arguments.value(0),
+            0,
+            ptr::null(),
+            &mut result,
+        )
+    })?;
+    Ok(UNDEFINED)
+}
+
+/// `startNow()`: runs what TypeScript has ready for it, until that parks or ends. `false`: we are not on the main stack.
+pub(crate) fn start_now(core: &'static Core, _: Arguments) -> Returned {
+    let possible = core.on_main_stack();
+    if possible {
+        core.start_now()?;
+    }
+    core.bool_value(possible)
 }
 
 /// `keepAlive(change)`

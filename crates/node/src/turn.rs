@@ -14,7 +14,7 @@ use crate::call::check;
 use crate::core::{Core, SharedWord};
 use crate::error::Failure;
 use crate::runner::Runner;
-use crate::scheduling::{REST_ENDS, SERVES};
+use crate::scheduling::{REST_ENDS, SERVES, STARTS_NOW};
 
 /// Greenlets started by one runner before it looks at the ready queue again, at the most.
 const MAX_BATCH: u32 = 256;
@@ -103,9 +103,35 @@ impl Core {
         Err(Failure::Pending)
     }
 
+    /// Runs what TypeScript hands over on the stack of a runner, until it parks or ends there. Nobody else runs meanwhile.
+    ///
+    /// # Errors
+    /// If no stack could be had, or the runner was ended by an exception.
+    pub(crate) fn start_now(&'static self) -> Result<(), Failure> {
+        self.v8.check_intact()?;
+        self.terminating.set(false);
+        let runner = self.idle_runner()?;
+        self.handed_over.set(STARTS_NOW);
+        self.slice_start.set(self.hub().now());
+        self.visiting.set(true);
+        self.visit(&runner);
+        self.visiting.set(false);
+        self.note_work();
+        match self.runner_error.take() {
+            Some(error) => self.throw_runner_error(error),
+            None => Ok(()),
+        }
+    }
+
     /// Enters one stack from the main one and comes back.
     pub(crate) fn visit(&self, runner: &Rc<Runner>) {
-        self.away_from_main(|| self.enter(runner));
+        self.away_from_main(|| {
+            self.enter(runner);
+            // Who was entered may have looked at another one.
+            while let Some(next) = self.inspection.take_next() {
+                self.enter(&next);
+            }
+        });
         // Unlike a turn, which goes back to libuv, this returns to JavaScript.
         if self.is_worker {
             self.renew_termination();
@@ -247,7 +273,8 @@ impl Core {
 
     /// What the runner that rests is to do next without leaving its stack; `None` if it has to leave.
     pub(crate) fn next_for_resting(&self) -> Option<i32> {
-        if self.hub().now() - self.slice_start.get() > as_nanos(self.switch_interval.get()) {
+        let elapsed = self.hub().now() - self.slice_start.get();
+        if self.visiting.get() || elapsed > as_nanos(self.switch_interval.get()) {
             return None;
         }
         let mut hub = self.hub();
