@@ -9,12 +9,16 @@ const ROOT = join(__dirname, '..');
 const PROGRAMS = join(ROOT, 'build', 'docs');
 const HANG_LIMIT = 60_000;
 
-/** A block of TypeScript that is marked as a whole program by its first line, `// runs`. */
+const COMMAND = join(ROOT, 'dist', 'main', 'command.js');
+
+/** A block of TypeScript that is marked as a whole program by its first line, `// runs` or `// runs by greenstack`. */
 interface Block {
   file: string;
   /** Of the block's first line, from 1. */
   line: number;
   code: string;
+  /** Whether it is run by the command, so that its top level may block. */
+  blocks: boolean;
   /** What it says to print, by comments `// prints …`. */
   prints: string[];
 }
@@ -55,7 +59,8 @@ test('the pages have examples that run', (t) => {
 
 for (const block of blocks) {
   test(`the example in ${block.file}, line ${block.line}, runs and prints what it says`, async (t) => {
-    const { code, stdout, stderr } = await node(join(PROGRAMS, `${nameOf(block)}.mjs`), []);
+    const program = join(PROGRAMS, `${nameOf(block)}.mjs`);
+    const { code, stdout, stderr } = await (block.blocks ? node(COMMAND, [program]) : node(program, []));
     t.is(code, 0, `${stdout}\n${stderr}`);
     const printed = stdout.split('\n').slice(0, -1);
     if (block.prints.length > 0) t.deepEqual(printed, block.prints);
@@ -109,10 +114,16 @@ test('every code of an error is described', (t) => {
 /** The marked blocks of a page. */
 function blocksOf(file: string): Block[] {
   const text = readFileSync(join(ROOT, file), 'utf8');
-  return [...text.matchAll(/^```ts\n(\/\/ runs\n[^]*?)^```$/gm)].map((match) => {
+  return [...text.matchAll(/^```ts\n(\/\/ runs(?: by greenstack)?\n[^]*?)^```$/gm)].map((match) => {
     const code = match[1]!;
     const prints = [...code.matchAll(/\/\/ prints (.*)$/gm)].map(([, line]) => line!);
-    return { file, line: text.slice(0, match.index).split('\n').length + 1, code, prints };
+    return {
+      file,
+      line: text.slice(0, match.index).split('\n').length + 1,
+      code,
+      blocks: code.startsWith('// runs by'),
+      prints,
+    };
   });
 }
 

@@ -142,6 +142,15 @@ export const enum HttpFlag {
   BodyIsBytes = 256,
 }
 
+/** Whether and how Node reports an error; `call_reporting` in crates/node has the same numbers. */
+export const enum Reporting {
+  Nothing = 0,
+  /** As thrown by a script. */
+  Thrown = 1,
+  /** As thrown by an ES module: for Node, the reason of a promise that is rejected. */
+  Rejected = 2,
+}
+
 /** Results of functions about bodies, beside those of sockets. */
 export const enum HttpOutcome {
   /** The body of a response is not as long as was announced. */
@@ -468,6 +477,8 @@ interface Native {
   answerWake(): number;
   /** Lets other threads have the processor for a moment. */
   giveWay(): void;
+  /** Calls `fn`. What it throws is reported as Node reports what leaves a script, with the line that has thrown it. */
+  callReporting(fn: () => void, reporting: (error: unknown) => Reporting): void;
 }
 
 /** The longest text that a response takes as it is; longer ones are passed as bytes. */

@@ -10,6 +10,7 @@ import {
   currentRunnable,
   enqueue,
   enqueueOn,
+  enterFiber,
   enterStack,
   getHub,
   type Hub,
@@ -409,10 +410,20 @@ export class Greenlet<T = unknown> extends Runnable {
 
   /** Starts and runs it, in a context, on a stack that is about to run something. @internal */
   _beginNow(stackId: number, context: Context): void {
+    this._prepare(context);
+    this._begin(stackId);
+  }
+
+  /** Starts it, in a context, in the middle of whatever code; returns when it has parked or ended. @internal */
+  _enter(context: Context): void {
+    this._prepare(context);
+    enterFiber(this);
+  }
+
+  private _prepare(context: Context): void {
     this._state = State.Scheduled;
     this._context = context;
     if (spawnCallbacks.size > 0) this._announce();
-    this._begin(stackId);
   }
 
   /** @internal */

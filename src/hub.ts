@@ -684,7 +684,7 @@ function startFiber(stackId: number): void {
 }
 
 /**
- * Enters the stack of a fiber, or starts it; from anywhere, the hub included. Returns when it has left its stack by
+ * Enters the stack of a fiber, or starts it, or a greenlet that is scheduled; from anywhere, the hub included. Returns when it has left its stack by
  * {@link leaveFiber}, by parking, or by its end. It starts in the async context of the caller.
  *
  * @returns whether a new stack was made

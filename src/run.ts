@@ -122,6 +122,11 @@ class SignalGuard {
     else if (this.#mains.size === 0) void this.#end(signal);
   };
 
+  /** The signal that is about to end the process. */
+  get received(): NodeJS.Signals | null {
+    return this.#received;
+  }
+
   guard(main: Greenlet<unknown>): void {
     this.#mains.add(main);
     this.#listen();

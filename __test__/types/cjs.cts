@@ -1,5 +1,6 @@
 /** Compiled, never run: a CommonJS module that uses every entry of the package, both ways of importing. */
 import greenstack = require('greenstack');
+import type {} from 'greenstack/main';
 import dns = require('greenstack/dns');
 import http = require('greenstack/http');
 import select = require('greenstack/select');

@@ -22,6 +22,7 @@ import {
   serve,
 } from 'greenstack/http';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
+import type {} from 'greenstack/main';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { POLLIN, type Poller, Selector, poll, select } from 'greenstack/select';
 import {

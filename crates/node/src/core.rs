@@ -18,7 +18,7 @@ use crate::park::Inspection;
 use crate::runner::{Runner, Runners};
 use crate::turn::Pace;
 use crate::uv::Uv;
-use crate::{dns, fiber, http, park, scheduling, shared, socket, tls};
+use crate::{dns, fiber, http, park, scheduling, shared, socket, tls, uncaught};
 
 /// Everything native that belongs to one isolate. Leaked: parked stacks refer to it to the end.
 pub(crate) struct Core {
@@ -463,6 +463,7 @@ const NATIVES: &[(&str, napi_callback)] = natives![
     "isHubAlive"(1) => shared::is_hub_alive,
     "answerWake"(0) => shared::answer_wake,
     "giveWay"(0) => shared::give_way,
+    "callReporting"(2) => uncaught::call_reporting,
 ];
 
 /// Makes the `Core` of the current isolate and exports its functions.

@@ -19,6 +19,7 @@ mod shared;
 mod socket;
 mod tls;
 mod turn;
+mod uncaught;
 mod uv;
 
 use napi::bindgen_prelude::*;

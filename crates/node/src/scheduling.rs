@@ -100,7 +100,6 @@ pub(crate) fn yield_now(core: &'static Core, _: Arguments) -> Returned {
 pub(crate) const REST_ENDS: i32 = -1;
 /// What it returns when a request is to be taken by `httpTake`.
 pub(crate) const SERVES: i32 = -2;
-
 /// What it returns when a fiber is to be started.
 pub(crate) const STARTS_FIBER: i32 = -3;
 

@@ -23,6 +23,7 @@ mod shutdown_list;
 mod switch;
 mod symbols;
 mod tls;
+mod uncaught;
 
 use std::fmt;
 
@@ -30,6 +31,7 @@ pub use async_context::{AsyncContext, ContextValue};
 pub use probe::NodeApi;
 pub use shutdown_list::ShutdownListProbe;
 pub use switch::{Departure, StackBounds, V8Stacks};
+pub use uncaught::{Reporting, UncaughtErrors};
 
 /// Why V8 cannot be used by greenstack: the step of the load-time verification that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ use crate::layout::{Layout, StartWord};
 use crate::probe::{self, NodeApi};
 use crate::shutdown_list::{ShutdownList, ShutdownListProbe, VectorWords};
 use crate::symbols::{LockerStorage, UnlockerStorage};
+use crate::uncaught::UncaughtErrors;
 use crate::{Refusal, Step};
 
 /// Bytes kept free below V8's stack limit for native code, which does not check it.
@@ -140,6 +141,14 @@ impl V8Stacks {
     /// Begins to look for the list of running `JSON.stringify` calls.
     pub fn shutdown_list_probe(&self) -> ShutdownListProbe {
         ShutdownListProbe::new(self.layout.isolate)
+    }
+
+    /// Calls whose errors are reported as Node does.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names what Node does not export.
+    pub fn uncaught_errors(&self) -> Result<UncaughtErrors, Refusal> {
+        UncaughtErrors::find(self.layout.isolate)
     }
 
     /// From now on the list that `probe` has found, if there is one, follows the stack. Whether there is.

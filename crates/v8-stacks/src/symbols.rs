@@ -56,6 +56,25 @@ pub(crate) struct ContextFunctions {
     pub(crate) dispose: unsafe extern "C" fn(Local),
 }
 
+/// What it takes to call a function and report its error with the place of the throw. A `v8::TryCatch` is passed by its
+/// address.
+#[derive(Clone, Copy)]
+pub(crate) struct UncaughtFunctions {
+    pub(crate) open: unsafe extern "C" fn(*mut c_void, Isolate),
+    pub(crate) close: unsafe extern "C" fn(*mut c_void),
+    pub(crate) has_caught: unsafe extern "C" fn(*const c_void) -> bool,
+    pub(crate) has_terminated: unsafe extern "C" fn(*const c_void) -> bool,
+    pub(crate) exception: unsafe extern "C" fn(*const c_void) -> Local,
+    pub(crate) context: unsafe extern "C" fn(Isolate) -> Local,
+    /// `this`, context, receiver, arguments.
+    pub(crate) call: unsafe extern "C" fn(Local, Local, Local, i32, *mut Local) -> Local,
+    /// `node::FatalException`, which is part of Node's interface for addons.
+    pub(crate) report: unsafe extern "C" fn(Isolate, *const c_void),
+    pub(crate) message: unsafe extern "C" fn(Isolate, Local) -> Local,
+    /// `node::errors::TriggerUncaughtException`, with whether the error comes from a promise. Not part of Node's interface.
+    pub(crate) reject: Option<unsafe extern "C" fn(Isolate, Local, Local, bool)>,
+}
+
 fn address(name: &CStr) -> Option<*mut c_void> {
     // SAFETY: (local) a NUL-terminated name; dlsym(3) searches the objects that are loaded.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
@@ -126,6 +145,29 @@ impl ScopeFunctions {
 pub(crate) fn delete_extensions() -> Option<DeleteExtensions> {
     // SAFETY: (measured) a non-static member: `this` first, then the isolate.
     unsafe { function(c"_ZN2v811HandleScope16DeleteExtensionsEPNS_7IsolateE") }
+}
+
+impl UncaughtFunctions {
+    pub(crate) fn resolve() -> Result<Self, Refusal> {
+        // SAFETY: (measured) as in `Functions::resolve`; a `Local` and a `MaybeLocal` are one word, passed and returned in a
+        // register.
+        unsafe {
+            Ok(Self {
+                open: required(c"_ZN2v88TryCatchC1EPNS_7IsolateE")?,
+                close: required(c"_ZN2v88TryCatchD1Ev")?,
+                has_caught: required(c"_ZNK2v88TryCatch9HasCaughtEv")?,
+                has_terminated: required(c"_ZNK2v88TryCatch13HasTerminatedEv")?,
+                exception: required(c"_ZNK2v88TryCatch9ExceptionEv")?,
+                context: required(c"_ZN2v87Isolate17GetCurrentContextEv")?,
+                call: required(c"_ZN2v88Function4CallENS_5LocalINS_7ContextEEENS1_INS_5ValueEEEiPS5_")?,
+                report: required(c"_ZN4node14FatalExceptionEPN2v87IsolateERKNS0_8TryCatchE")?,
+                message: required(c"_ZN2v89Exception13CreateMessageEPNS_7IsolateENS_5LocalINS_5ValueEEE")?,
+                reject: function(
+                    c"_ZN4node6errors24TriggerUncaughtExceptionEPN2v87IsolateENS1_5LocalINS1_5ValueEEENS4_INS1_7MessageEEEb",
+                ),
+            })
+        }
+    }
 }
 
 impl ContextFunctions {

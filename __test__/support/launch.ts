@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { Outcome } from './program.js';
+
+/** The root of the package. */
+export const PACKAGE = dirname(require.resolve('greenstack/package.json'));
+export const COMMAND = join(PACKAGE, 'dist', 'main', 'command.js');
+export const MAIN = join(PACKAGE, 'dist', 'main.js');
+
+/** A process that does not end counts as hung after so many milliseconds. */
+const HANG_LIMIT = 60_000;
+
+export interface LaunchOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+  /** Written to stdin, which then ends. */
+  input?: string;
+  /** Sent as soon as the process has printed `ready`. */
+  signalWhenReady?: NodeJS.Signals;
+}
+
+/** Runs this Node with arguments. Rejects only if it hangs. */
+export function launch(args: readonly string[], options: LaunchOptions = {}): Promise<Outcome> {
+  const { cwd, env = {}, input, signalWhenReady } = options;
+  const child = spawn(process.execPath, args, { cwd, env: { ...process.env, NODE_OPTIONS: '', ...env } });
+  return new Promise((resolve, reject) => {
+    let [stdout, stderr] = ['', ''];
+    let toSend = signalWhenReady;
+    const alarm = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`${args.join(' ')} hung\n${stdout}\n${stderr}`));
+    }, HANG_LIMIT);
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+      if (toSend === undefined || !/^ready$/m.test(stdout)) return;
+      child.kill(toSend);
+      toSend = undefined;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(alarm);
+      resolve({ code, signal, stdout, stderr });
+    });
+    // It may end before it has read all.
+    child.stdin.on('error', () => {}).end(input ?? '');
+  });
+}
+
+/** Makes a folder with files in it, and returns its path. */
+export function folderOf(files: Readonly<Record<string, string>>): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'greenstack-main-')));
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), content);
+  }
+  return folder;
+}
+
+export function removeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** What a program has said, without what differs from run to run or tells how it was loaded. */
+export function comparable({ code, signal, stdout, stderr }: Outcome): object {
+  const said = stderr
+    .split('\n')
+    .filter(
+      (line) =>
+        line !== '' && !/^\s+at .*(?:node:|\/dist\/|-wrapper:|<anonymous>$|\(<anonymous>\)$)/.test(line),
+    )
+    .join('\n')
+    .replaceAll(/\(node:\d+\)/g, '(node:PID)')
+    .replaceAll(/\d+ lines matching/g, 'lines matching')
+    .replaceAll(/^node:internal\S+:\d+$/gm, 'node:internal');
+  return { code, signal, stdout, stderr: said };
+}

@@ -1,0 +1,35 @@
+/** `node:zlib`: the synchronous functions, by their callback forms. */
+import { types } from 'node:util';
+
+import { type Form, replaceEach } from './blocking.js';
+import type { AnyFunction } from './callback.js';
+import type { Replacement } from './patching.js';
+
+const NAMES = [
+  'deflate',
+  'deflateRaw',
+  'gzip',
+  'gunzip',
+  'inflate',
+  'inflateRaw',
+  'unzip',
+  'brotliCompress',
+  'brotliDecompress',
+  'zstdCompress',
+  'zstdDecompress',
+];
+
+/** The stream behind the callback form has other words for the wrong kinds of data. */
+function isData(value: unknown): boolean {
+  return typeof value === 'string' || ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
+}
+
+/** What is replaced in `node:zlib`. */
+export function zlibReplacements(): Replacement[] {
+  const owner = require('node:zlib') as Record<string, AnyFunction>;
+  const forms = NAMES.map((name): [string, Form] => [
+    `${name}Sync`,
+    { callback: owner[name] as AnyFunction, count: 2, suits: ([data]) => isData(data) },
+  ]);
+  return replaceEach('zlib', owner, Object.fromEntries(forms));
+}
