@@ -858,8 +858,10 @@ test.serial('each worker thread has fibers of its own, and ends with some suspen
   const sums = await Promise.all(
     [1, 2].map(async () => {
       const worker = new Worker(program, { eval: true });
+      // It may end at the moment at which its message is handed out.
+      const ended = once(worker, 'exit');
       const [sum] = (await once(worker, 'message')) as [number];
-      await once(worker, 'exit');
+      await ended;
       return sum;
     }),
   );
