@@ -13,6 +13,9 @@ import {
   serve,
 } from 'greenstack/http';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
+import deasync from 'greenstack/deasync';
+import Fiber from 'greenstack/fibers';
+import Future from 'greenstack/fibers/future';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { POLLIN, type Poller, Selector, poll, select } from 'greenstack/select';
 import {
@@ -130,3 +133,8 @@ export const pages = (): string[] => {
   const response: FetchResponse = fetch('http://localhost', { method: 'POST', timeout: 5 });
   return [response.text(limits), ...[...response].map(String)];
 };
+
+export const fiber: Fiber = Fiber(() => Fiber.yield('value') as string);
+export const future = new Future<number>();
+export const waited: number = future.wait();
+export const never: void = deasync.loopWhile(() => fiber.started);
