@@ -1,6 +1,16 @@
 import { readFile } from 'node:fs';
 import test from 'ava';
-import { BlockingSwitchOutError, GreenletExit, idle, joinAll, LoopExit, run, spawn, Timeout, withTimeout } from 'greenstack';
+import {
+  BlockingSwitchOutError,
+  GreenletExit,
+  idle,
+  joinAll,
+  LoopExit,
+  run,
+  spawn,
+  Timeout,
+  withTimeout,
+} from 'greenstack';
 import deasync from 'greenstack/deasync';
 import Fiber from 'greenstack/fibers';
 import { thrownBy } from './support/greenlets.js';

@@ -55,7 +55,13 @@ suite('sync', (folder) => {
     ]);
     const lines = stdout.trim().split('\n');
     t.is(lines.pop(), 'done');
-    t.deepEqual(lines.sort(), ['async passed', 'fiber passed', 'future passed', 'sleep passed', 'sync passed']);
+    t.deepEqual(lines.sort(), [
+      'async passed',
+      'fiber passed',
+      'future passed',
+      'sleep passed',
+      'sync passed',
+    ]);
   });
 });
 

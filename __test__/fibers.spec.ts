@@ -475,7 +475,10 @@ test.serial('a suspended fiber that nobody can reach is unwound', async (t) => {
       }).run();
   })();
   for (let round = 0; round < 20 && messages.length < 10; round++) await collectGarbage();
-  t.deepEqual(messages, Array.from({ length: 10 }, () => 'This Fiber is a zombie'));
+  t.deepEqual(
+    messages,
+    Array.from({ length: 10 }, () => 'This Fiber is a zombie'),
+  );
   t.true(currents.every((fiber) => fiber instanceof Fiber));
   await settle();
   t.deepEqual(residue(), before);
@@ -687,7 +690,10 @@ hubTest('one fiber is run by several greenlets in turn', (t) => {
       }),
     ),
   ).flatMap((greenlet) => greenlet.get());
-  t.deepEqual(taken.sort((a, b) => a - b), [...Array(12).keys()]);
+  t.deepEqual(
+    taken.sort((a, b) => a - b),
+    [...Array(12).keys()],
+  );
   fiber.reset();
 });
 
@@ -858,7 +864,7 @@ test.serial('each worker thread has fibers of its own, and ends with some suspen
   const sums = await Promise.all(
     [1, 2].map(async () => {
       const worker = new Worker(program, { eval: true });
-      // It may end at the moment at which its message is handed out.
+      // The last message and the end may come in one go.
       const ended = once(worker, 'exit');
       const [sum] = (await once(worker, 'message')) as [number];
       await ended;

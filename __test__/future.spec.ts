@@ -265,8 +265,7 @@ test('wrap() keeps what the function returns, and its receiver', async (t) => {
 
 test('wrap() of an object adds companions to its functions', async (t) => {
   const object = {
-    double: (number: number, callback: (error: unknown, value: number) => void) =>
-      callback(null, number * 2),
+    double: (number: number, callback: (error: unknown, value: number) => void) => callback(null, number * 2),
     constant: 1,
   };
   const wrapped = Future.wrap(object);
@@ -283,9 +282,12 @@ test('wrap() with multi gives all values of the callback', async (t) => {
 });
 
 test('wrap() of a function wraps the functions that are its properties', async (t) => {
-  const request = Object.assign((callback: (error: unknown, value: string) => void) => callback(null, 'any'), {
-    post: (callback: (error: unknown, value: string) => void) => callback(null, 'posted'),
-  });
+  const request = Object.assign(
+    (callback: (error: unknown, value: string) => void) => callback(null, 'any'),
+    {
+      post: (callback: (error: unknown, value: string) => void) => callback(null, 'posted'),
+    },
+  );
   const wrapped = Future.wrap(request) as FutureFunction<string> & { postFuture: FutureFunction<string> };
   t.is(await wrapped().promise(), 'any');
   t.is(await wrapped.postFuture().promise(), 'posted');

@@ -17,6 +17,9 @@ export type Context = unknown;
 
 type Stores = readonly unknown[];
 
+/** The async id of a turn: Node gives none to callbacks that belong to no resource. */
+const TURN_ASYNC_ID = 0;
+
 /** The execution async resource of all greenlets: the receiver of the turn. */
 export const hubResource: object = { greenstack: 'hub' };
 
@@ -61,10 +64,27 @@ function applyStores(stores: Stores): void {
 function captureStores(): Stores {
   if (isInGreenlet()) return saveContext() as Stores;
   const resource = currentResource();
+  learnFrom(resource);
+  return storesOf(resource);
+}
+
+function learnFrom(resource: ResourceWithStores): void {
   for (const key of Object.getOwnPropertySymbols(resource)) {
     if (key.description === 'kResourceStore' && !storeKeys.includes(key)) storeKeys.push(key);
   }
-  return storesOf(resource);
+}
+
+/** The async id of the resource that was learned from last: it gets nothing unknown any more. */
+let learnedId = TURN_ASYNC_ID;
+
+/** As {@link captureStores} outside greenlets, once {@link followGreenlets} was called. */
+function saveCallerStores(): Stores {
+  const id = executionAsyncId();
+  if (id !== learnedId || id === TURN_ASYNC_ID) {
+    learnFrom(currentResource());
+    learnedId = id;
+  }
+  return saveContext() as Stores;
 }
 
 /** The context of the running code, to be entered later or elsewhere. */
@@ -79,7 +99,7 @@ export const enterContext: (context: Context) => void = isNative
 export const emptyContext: Context = isNative ? undefined : NO_STORES;
 
 /** Before a fiber is entered: what {@link restoreContext} needs after it. Unlike greenlets, callers have resources of their own. */
-export const saveCallerContext: () => Context = isNative ? () => undefined : captureStores;
+export const saveCallerContext: () => Context = isNative ? () => undefined : saveCallerStores;
 
 /** Before a park: what {@link restoreContext} needs after it. Native code swaps by itself. */
 export const saveContext: () => Context = isNative
@@ -88,9 +108,6 @@ export const saveContext: () => Context = isNative
 
 /** After a park: puts back what {@link saveContext} returned. */
 export const restoreContext: (saved: Context) => void = isNative ? () => undefined : enterContext;
-
-/** The async id of a turn: Node gives none to callbacks that belong to no resource. */
-const TURN_ASYNC_ID = 0;
 
 /** The async id with which the current stack was entered: that of a turn, or of whoever has entered a fiber. */
 let ownAsyncId = TURN_ASYNC_ID;

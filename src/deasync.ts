@@ -1,7 +1,16 @@
 /** `greenstack/deasync`: the package `deasync`, without a loop inside the loop. */
 import { checkFunction } from './checks.js';
 import { LoopExit } from './errors.js';
-import { awaitOutside, getHub, park, plainWait, requireGreenlet, type Runnable, type Wait, wake } from './hub.js';
+import {
+  awaitOutside,
+  getHub,
+  park,
+  plainWait,
+  requireGreenlet,
+  type Runnable,
+  type Wait,
+  wake,
+} from './hub.js';
 import { sleep as sleepFor } from './sleep.js';
 
 /** The callback that is passed to a function, and what it was called with. */

@@ -324,7 +324,8 @@ const tasks: Record<string, Task> = {
   },
 };
 
-for (const [name, check] of Object.entries({ ...checks, ...fiberChecks })) tasks[name] = (id) => expect(name, check(id));
+for (const [name, check] of Object.entries({ ...checks, ...fiberChecks }))
+  tasks[name] = (id) => expect(name, check(id));
 
 // Without a JIT there is no WebAssembly, and without that no fetch.
 const names = Object.keys(tasks).filter((name) => name !== 'fetch' || 'WebAssembly' in globalThis);

@@ -1,6 +1,15 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 const ROOT = join(__dirname, '..', '..');
@@ -23,7 +32,8 @@ export function fetchSuite(name: string): string | undefined {
     // Under a name of its own until it is complete: others may fetch at the same time.
     const incomplete = `${folder}.${process.pid}`;
     mkdirSync(incomplete, { recursive: true });
-    for (const file of ['package.json', 'package-lock.json']) copyFileSync(join(pins, file), join(incomplete, file));
+    for (const file of ['package.json', 'package-lock.json'])
+      copyFileSync(join(pins, file), join(incomplete, file));
     try {
       execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
         cwd: incomplete,

@@ -1,7 +1,10 @@
 /** Compiled, never run: a CommonJS module that uses every entry of the package, both ways of importing. */
 import greenstack = require('greenstack');
 import type {} from 'greenstack/main';
+import deasync = require('greenstack/deasync');
 import dns = require('greenstack/dns');
+import Fiber = require('greenstack/fibers');
+import Future = require('greenstack/fibers/future');
 import http = require('greenstack/http');
 import select = require('greenstack/select');
 import server = require('greenstack/server');
@@ -27,6 +30,22 @@ export const result: Promise<Buffer> = run(() => {
   );
   return greenlet.get();
 });
+
+export const fiber: Fiber = new Fiber((value: number) => Fiber.yield<string>(value));
+export const yielded: number = fiber.run<number, number>(1);
+export const isStarted: boolean = fiber.started && Fiber.current !== fiber;
+export const future: Future<number> = Future.task(() => 1);
+export const both: Promise<string[]> = Future.task<string>(
+  () => 'a',
+  () => 'b',
+).promise();
+export const later: Future<Buffer> = Future.wrap<Buffer>(() => {})('file').resolveSuccess(
+  (bytes) => bytes.length,
+);
+export const soon = ((): number => 1).future<number>()().wait() satisfies number;
+export const doubled: number = deasync((value: number, done: (error: unknown, result: number) => void) =>
+  done(null, value * 2),
+)(2);
 
 export const web: http.HttpServer = new http.HttpServer(8080, (request) => request.text(5));
 export const ready = (target: socket.Socket): number => select.select([target], [], [], limits)[0].length;

@@ -23,6 +23,9 @@ import {
 } from 'greenstack/http';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
 import type {} from 'greenstack/main';
+import deasync from 'greenstack/deasync';
+import Fiber from 'greenstack/fibers';
+import Future from 'greenstack/fibers/future';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { POLLIN, type Poller, Selector, poll, select } from 'greenstack/select';
 import {
@@ -145,3 +148,7 @@ const timers: Cooperative<{ wait(ms: number): Promise<string> }> = cooperative({
   wait: async (ms: number) => String(ms),
 });
 export const waiting = (): string => timers.wait(once(process, 'exit').length);
+export const fiber: Fiber = Fiber(() => Fiber.yield('value') as string);
+export const future = new Future<number>();
+export const waited: number = future.wait();
+export const never: void = deasync.loopWhile(() => fiber.started);

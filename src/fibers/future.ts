@@ -1,5 +1,5 @@
 /** `greenstack/fibers/future`: the futures of the package `fibers`. */
-import { currentRunnable, park, plainWait, wake } from '../hub.js';
+import { awaitOutside, currentRunnable, park, plainWait, wake } from '../hub.js';
 import Fiber = require('./index.js');
 
 /** Called with how a future has ended. */
@@ -298,15 +298,23 @@ function pauseOfFiber(fiber: Fiber): Pause {
   };
 }
 
-const waiting = plainWait('Future.wait()');
-
 function pauseOfCurrent(): Pause {
   const fiber = Fiber.current;
   if (fiber !== undefined) return pauseOfFiber(fiber);
   const greenlet = currentRunnable();
   if (greenlet === null) throw new Error("Can't wait without a fiber");
-  const wait = { ...waiting };
-  return { begin: () => void park('Future.wait()', wait), end: () => void wake(greenlet, wait) };
+  const wait = plainWait('Future.wait()');
+  return {
+    begin() {
+      awaitOutside(1);
+      try {
+        park('Future.wait()', wait);
+      } finally {
+        awaitOutside(-1);
+      }
+    },
+    end: () => void wake(greenlet, wait),
+  };
 }
 
 const statics = {
@@ -325,7 +333,7 @@ const statics = {
   task(...fns: Function[]): Future<any> {
     if (fns.length === 1) return (fns[0] as Function).future()();
     const all = new Future<unknown[]>();
-    const values: unknown[] = new Array<unknown>(fns.length);
+    const values: unknown[] = Array.from({ length: fns.length });
     let pending = fns.length;
     let failure: unknown;
     for (const [index, fn] of fns.entries()) {

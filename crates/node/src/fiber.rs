@@ -6,11 +6,14 @@
 
 use std::rc::Rc;
 
+use greenstack_stack::prefetch;
+
 use crate::call::{Arguments, Returned, UNDEFINED};
 use crate::core::{Core, SharedWord};
 use crate::error::Failure;
 use crate::runner::Runner;
 use crate::scheduling::STARTS_FIBER;
+use crate::turn::PREFETCHED_FRAMES;
 
 /// `enterFiber(id)`: enters the parked stack of that number, or with −1 an unused one on which a fiber is started. Returns
 /// when it is left, and `true` if the stack was new.
@@ -24,6 +27,8 @@ pub(crate) fn enter_fiber(core: &'static Core, arguments: Arguments) -> Returned
         }
     };
     let is_new = !target.has_begun.get();
+    // Most of the switch comes first: with very many fibers, this one's frames have left the caches.
+    prefetch(target.frames.get(), PREFETCHED_FRAMES);
     target.resumed.set(true);
     if core.on_main_stack() {
         core.unnoted.set(false);

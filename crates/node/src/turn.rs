@@ -30,7 +30,7 @@ const FAR_AHEAD: usize = 6;
 const NEAR_AHEAD: usize = 3;
 
 /// Bytes of frames that going on touches at once: those of native code, of Node, and the topmost of JavaScript.
-const PREFETCHED_FRAMES: usize = 1024;
+pub(crate) const PREFETCHED_FRAMES: usize = 1024;
 
 /// How often to look at the clock: often where greenlets compute, seldom where they hand over at once.
 pub(crate) struct Pace {
