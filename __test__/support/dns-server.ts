@@ -50,6 +50,8 @@ export interface Answer {
   truncated?: boolean;
   /** In milliseconds. */
   delay?: number;
+  /** Is sent when the test says so: {@link Nameserver.release}. */
+  held?: boolean;
   /** What to send instead of the proper response: any packets, none, or nonsense. */
   packets?: (response: Buffer, query: Buffer) => Buffer[];
   /** Closes the TCP connection after this many bytes of the response. */
@@ -67,6 +69,8 @@ export interface Nameserver extends Disposable {
   readonly questions: Question[];
   /** How many TCP connections there were. */
   readonly connections: number;
+  /** Sends the answers that are held back. */
+  release(): void;
   /** Ends all TCP connections. */
   disconnect(): void;
 }
@@ -83,6 +87,7 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
   const { host = '127.0.0.1', tls } = options;
   const questions: Question[] = [];
   const timers = new Set<NodeJS.Timeout>();
+  const held: Array<() => void> = [];
   const open = new Set<Socket>();
   let connections = 0;
 
@@ -95,10 +100,14 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
     questions.push(question);
     const scripted = script(question);
     if (scripted === undefined) return;
-    const timer = setTimeout(() => {
-      timers.delete(timer);
+    const send = (): void => {
       const proper = response(query, question, scripted);
       for (const packet of scripted.packets?.(proper, query) ?? [proper]) reply(packet, scripted);
+    };
+    if (scripted.held === true) return void held.push(send);
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      send();
     }, scripted.delay ?? 0);
     timers.add(timer);
   }
@@ -142,6 +151,9 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
     questions,
     get connections() {
       return connections;
+    },
+    release() {
+      for (const send of held.splice(0)) send();
     },
     disconnect() {
       for (const socket of open) socket.destroy();
