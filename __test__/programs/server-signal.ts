@@ -27,7 +27,7 @@ const server = new StreamServer(
       throw error;
     }
   },
-  { stopTimeout: 300, shutdownOnSignal: !withRun },
+  { stopTimeout: 1000, shutdownOnSignal: !withRun },
 );
 
 function beClients(): void {

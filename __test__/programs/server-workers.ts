@@ -23,7 +23,20 @@ const server = new StreamServer(
 function ask(): number {
   const { address } = server;
   using socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
-  return Number(socket.recv(100, 20_000).toString());
+  return Number(socket.recv(100, 120_000).toString());
+}
+
+/** Whether one more is answered at once. */
+function isAnswered(): boolean {
+  const { address } = server;
+  using socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
+  try {
+    socket.recv(100, 100);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ETIMEDOUT') throw error;
+    return false;
+  }
 }
 
 function askUntil(condition: (answered: Set<number>) => boolean): void {
@@ -51,14 +64,9 @@ function bePrimary(): void {
   askUntil((answered) => answered.has(newcomer!));
   console.log('another one after SIGKILL');
   server.stopAccepting();
-  sleep(200);
-  try {
-    const { address } = server;
-    using socket = createConnection(address.family === 'unix' ? { path: address.address } : address);
-    socket.recv(100, 100);
-  } catch (error) {
-    console.log((error as NodeJS.ErrnoException).code === 'ETIMEDOUT' ? 'paused' : error);
-  }
+  // They answer until they were told.
+  while (isAnswered());
+  console.log('paused');
   server.startAccepting();
   ask();
   console.log('resumed');

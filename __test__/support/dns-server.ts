@@ -133,17 +133,27 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
   }
 
   const tcp = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
-  tcp.listen(0, host);
-  waitFor(once(tcp, 'listening'));
-  const { port } = tcp.address() as { port: number };
-  const udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
-  if (tls === undefined) {
-    udp.on('message', (query, peer) =>
-      answer(query, 'udp', (packet) => udp.send(packet, peer.port, peer.address)),
-    );
+  let udp = createSocket('udp4');
+  let port = 0;
+  for (let bound = false; !bound;) {
+    tcp.listen(0, host);
+    waitFor(once(tcp, 'listening'));
+    ({ port } = tcp.address() as { port: number });
+    if (tls !== undefined) break;
+    udp.close();
+    udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
     udp.bind(port, host);
-    waitFor(once(udp, 'listening'));
+    try {
+      waitFor(once(udp, 'listening'));
+      bound = true;
+    } catch {
+      // The port is free for TCP only: somebody asks from it by UDP.
+      waitFor(new Promise((resolve) => tcp.close(resolve)));
+    }
   }
+  udp.on('message', (query, peer) =>
+    answer(query, 'udp', (packet) => udp.send(packet, peer.port, peer.address)),
+  );
 
   return {
     address: `${tls === undefined ? '' : 'tls://'}${host.includes(':') ? `[${host}]` : host}:${port}`,
