@@ -5,5 +5,6 @@ module.exports = {
   files: ['build/*.spec.js', 'build/conformance/*.spec.js'],
   workerThreads: false,
   serial: true,
-  timeout: '2m',
+  // Without any test that ends: the slowest take seconds, and machines are slow at times.
+  timeout: '10m',
 };

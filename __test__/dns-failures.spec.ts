@@ -31,16 +31,30 @@ function failureTest(
       nameservers: [server.address],
       hosts: false,
       search: [],
-      timeout: 100,
+      timeout: 5000,
       tries: 1,
       cache: false,
       ...options,
     });
     const before = getHub().stats().lookups;
     body(t, resolver, server);
-    t.deepEqual(resolver.resolve4('good.test'), ['192.0.2.1']);
+    t.deepEqual(
+      patiently(() => resolver.resolve4('good.test')),
+      ['192.0.2.1'],
+    );
     t.is(getHub().stats().lookups, before);
   });
+}
+
+/** Asks again as long as no answer has come in time: the machine may stand still for longer than that. */
+function patiently<T>(ask: () => T): T {
+  for (;;) {
+    try {
+      return ask();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ETIMEOUT') throw error;
+    }
+  }
 }
 
 /** Every question for `bad.test` fails with this code, whoever asks. */
@@ -52,7 +66,7 @@ function failsWith(title: string, code: string, bad: Script, options?: Options):
       t.throws(() => resolver.resolve4('bad.test'), { code });
       t.throws(() => resolver.lookup('bad.test', { family: 4 }), { code });
     },
-    options,
+    { ...(code === 'ETIMEOUT' ? { timeout: 100 } : {}), ...options },
   );
 }
 
@@ -178,7 +192,7 @@ failureTest(
 
 failureTest(
   'a packet from elsewhere is ignored',
-  () => ({ ...good, delay: 50 }),
+  () => ({ ...good, held: true }),
   (t, resolver, server) => {
     const stranger = createSocket('udp4');
     waitFor(new Promise<void>((resolve) => stranger.bind(0, '127.0.0.1', resolve)));
@@ -186,7 +200,9 @@ failureTest(
     while (server.questions.length === 0) sleep(1);
     const ports = socketsTo(server.port, 'udp');
     t.is(ports.length, 1);
-    for (const port of ports) stranger.send(Buffer.alloc(40), port, '127.0.0.1');
+    for (const port of ports)
+      waitFor(new Promise((resolve) => stranger.send(Buffer.alloc(40), port, '127.0.0.1', resolve)));
+    server.release();
     t.deepEqual(asking.get(), ['192.0.2.1']);
     waitFor(new Promise<void>((resolve) => stranger.close(() => resolve())));
   },
@@ -207,15 +223,20 @@ failureTest(
   'an answer that comes late is nobody’s',
   ({ name }) => ({
     records: [{ ...address, data: name === 'bad1.test' ? '192.0.2.66' : '192.0.2.1' }],
-    delay: name === 'bad1.test' ? 150 : 0,
+    held: name === 'bad1.test',
   }),
-  (t, resolver) => {
+  (t, resolver, server) => {
     t.throws(() => resolver.resolve4('bad1.test'), { code: 'ETIMEOUT' });
+    while (server.questions.length === 0) sleep(1);
+    server.release();
     for (let count = 0; count < 20; count++) {
-      t.deepEqual(resolver.resolve4('bad2.test'), ['192.0.2.1']);
-      sleep(5);
+      t.deepEqual(
+        patiently(() => resolver.resolve4('bad2.test')),
+        ['192.0.2.1'],
+      );
     }
   },
+  { timeout: 100 },
 );
 
 // Old servers
@@ -351,7 +372,8 @@ for (const [title, first] of [
       nameservers: [broken.address, server.address],
       hosts: false,
       cache: false,
-      timeout: 100,
+      // Long for the second, which has to answer in time.
+      timeout: first === silent ? 1000 : 10_000,
       tries: 1,
     });
     for (let count = 0; count < 5; count++) t.deepEqual(resolver.resolve4('a.test'), ['192.0.2.1']);
@@ -390,6 +412,8 @@ hubTest('each server is asked as often as tries says', (t) => {
     tries: 3,
   });
   t.throws(() => resolver.resolve4('a.test'), { code: 'ETIMEOUT' });
+  // They may be in the system still.
+  while (first.questions.length + second.questions.length < 6) sleep(1);
   t.deepEqual([first.questions.length, second.questions.length], [3, 3]);
 });
 

@@ -7,7 +7,7 @@ import { config } from 'greenstack';
 const ROOT = join(__dirname, '..');
 /** Within the package, so that its examples can import it by its name. */
 const PROGRAMS = join(ROOT, 'build', 'docs');
-const HANG_LIMIT = 60_000;
+const HANG_LIMIT = 300_000;
 
 const COMMAND = join(ROOT, 'dist', 'main', 'command.js');
 

@@ -200,7 +200,7 @@ hubTest('where no greenlet can be left, a set event does not wait for those who 
   const waiter = waiterOf(event);
   event.set();
   const look = (): boolean => event.wait();
-  t.true(runInNewContext('look()', { look }, { timeout: 1000 }));
+  t.true(runInNewContext('look()', { look }, { timeout: 60_000 }));
   t.false(waiter.ready);
   t.true(waiter.get());
 });

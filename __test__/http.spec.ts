@@ -727,9 +727,12 @@ for (const [title, spawnOption] of [
 ] as const) {
   httpTest(`spawn: ${title} limits how many requests run`, (t) => {
     let [running, most] = [0, 0];
+    const both = new Event();
     using server = serving(
       () => {
         most = Math.max(most, ++running);
+        if (running === 2) both.set();
+        both.wait();
         sleep(2);
         running--;
         return 'done';
@@ -941,7 +944,8 @@ httpTest('stop lets requests end that are under way, and those that have come', 
   const server = serving((request) => {
     if (request.path === '/slow') {
       running.set();
-      sleep(20);
+      // Until stop() has begun.
+      while (server.socket?.closed === false) sleep(1);
     }
     return 'done';
   });
@@ -1322,7 +1326,7 @@ hubTest('node:http with an agent uses one connection for many requests', (t) => 
 // ---- what clients do wrong
 
 hubTest('garbage is refused or given up, and the server goes on', (t) => {
-  using server = serving((request) => request.text(), { headTimeout: 100, bodyTimeout: 100 });
+  using server = serving((request) => request.text(), { headTimeout: 500, bodyTimeout: 500 });
   let seed = 42;
   const random = (below: number): number => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fff_ffff;
@@ -1342,7 +1346,7 @@ hubTest('garbage is refused or given up, and the server goes on', (t) => {
 });
 
 hubTest('clients that stop in the middle of a head do not keep others from being served', (t) => {
-  using server = serving(() => 'hello', { headTimeout: 200 });
+  using server = serving(() => 'hello', { headTimeout: 1000 });
   const slow = Array.from({ length: 200 }, () => {
     const client = new RawClient(server);
     client.send('GET / HTTP/1.1\r\nHost: a\r\nX-');
@@ -1376,7 +1380,7 @@ httpTest('what a client was not sent does not come to another', (t) => {
     {
       using client = new RawClient(server);
       client.send(get('/long') + get('/more'));
-      sleep(2);
+      client.socket.recv(1);
     }
     ended.wait();
     const answers = exchange(server, get('/1') + get('/2') + get('/3', LAST));

@@ -444,11 +444,11 @@ for (const [name, Kind] of Object.entries(KINDS)) {
     const holder = holderOf(lock, gate);
     const acquire = (): boolean => lock.acquire();
     const error = { instanceOf: BlockingSwitchOutError, message: call };
-    t.throws(() => void runInNewContext('acquire()', { acquire }, { timeout: 1000 }), error);
+    t.throws(() => void runInNewContext('acquire()', { acquire }, { timeout: 60_000 }), error);
     t.is(lock.linkCount, 0);
     gate.open();
     holder.join();
-    t.true(runInNewContext('acquire()', { acquire }, { timeout: 1000 }) as boolean);
+    t.true(runInNewContext('acquire()', { acquire }, { timeout: 60_000 }) as boolean);
     lock.release();
   });
 
@@ -1269,7 +1269,7 @@ hubTest('wait() where no greenlet can be left is refused before the lock is give
   lock.acquire();
   const other = acquirerOf(lock);
   const waitHere = (): boolean => condition.wait();
-  t.throws(() => void runInNewContext('waitHere()', { waitHere }, { timeout: 1000 }), {
+  t.throws(() => void runInNewContext('waitHere()', { waitHere }, { timeout: 60_000 }), {
     instanceOf: BlockingSwitchOutError,
   });
   idle();

@@ -18,7 +18,7 @@ import {
 } from 'greenstack';
 import { Group, Pool, PoolFull } from 'greenstack/pool';
 import { Gate, current, parkForLong, parked, stubbornUntil, thrownBy } from './support/greenlets.js';
-import { hubTest } from './support/hub-test.js';
+import { hubTest, virtualTest } from './support/hub-test.js';
 import { muted, stderrOf } from './support/stderr.js';
 
 /** What `body` returns or throws in a plain callback, where nothing can be parked. */
@@ -1274,7 +1274,7 @@ for (const [how, interruptReader, limit] of [
   ['a kill', (reader: Greenlet) => reader.kill(), null],
   ['a timeout', (reader: Greenlet) => reader.join(), 1],
 ] as const) {
-  hubTest(`${how} of the only reader ends the whole, and loses no error`, (t) => {
+  virtualTest(`${how} of the only reader ends the whole, and loses no error`, (t) => {
     const pool = new Pool(3);
     const source = new Source();
     let begun = 0;

@@ -144,13 +144,13 @@ test('a destroyed hub refuses to spawn, to run and to park', async (t) => {
 // Many
 
 test('a hundred thousand greenlets can be parked at once and all be woken', async (t) => {
-  const outcome = await runProgram('hundred-thousand.js', { hangLimit: 300_000 });
+  const outcome = await runProgram('hundred-thousand.js');
   t.is(endedWith(0, outcome), undefined);
   t.is(outcome.stdout, 'parked 100000, woken 100000, left 0\n');
 });
 
 test('a million greenlets that never park need no stack each', async (t) => {
-  const outcome = await runProgram('million.js', { hangLimit: 300_000 });
+  const outcome = await runProgram('million.js');
   t.is(endedWith(0, outcome), undefined);
   t.is(outcome.stdout, 'ran 1000000, few stacks: true\n');
 });
@@ -293,7 +293,7 @@ for (const flags of [
   ['--stack-size=2000'],
 ]) {
   test(`a mixed program ends well with ${flags.join(' ')}`, async (t) => {
-    const outcome = await runProgram('mixed.js', { flags, hangLimit: 300_000 });
+    const outcome = await runProgram('mixed.js', { flags });
     t.is(endedWith(0, outcome), undefined);
     t.is(outcome.stdout, 'wrong: 0, ended: 100\n');
   });

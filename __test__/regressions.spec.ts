@@ -44,7 +44,7 @@ hubTest('a wait for a promise that was refused wakes nobody later', (t) => {
 virtualTest('a join that was refused where parking is impossible wakes nobody later', (t, clock) => {
   const target = spawn(() => sleep(5));
   const join = (): void => target.join();
-  t.throws(() => void runInNewContext('join()', { join }, { timeout: 1000 }), {
+  t.throws(() => void runInNewContext('join()', { join }, { timeout: 60_000 }), {
     instanceOf: BlockingSwitchOutError,
   });
   sleep(30);

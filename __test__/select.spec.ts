@@ -335,6 +335,17 @@ for (const [title, call] of [
   });
 }
 
+pairTest('the own error of a Timeout without any time is thrown, if nothing is ready', (t, left, right) => {
+  const error = new Error('too late');
+  const limit = (): Timeout => new Timeout(0, error);
+  t.throws(() => select([left], [], [], limit()), { is: error });
+  t.throws(() => select([left], [], [], { timeout: new Timeout(60_000, error), block: false }), {
+    is: error,
+  });
+  right.sendAll('x');
+  t.deepEqual(select([left], [], [], limit()), [[left], [], []]);
+});
+
 hubTest('a thousand sockets can be selected at once', (t) => {
   const pairs = Array.from({ length: 1000 }, () => socketPair());
   const lefts = pairs.map(([left]) => left);

@@ -908,8 +908,11 @@ hubTest('a waiter that is killed after it was handed the permit has it', (t) => 
 
 hubTest('a permit that is released when the time of its waiter is up is not lost', (t) => {
   const semaphore = new SharedSemaphore(0);
-  const first = parkedIn(() => semaphore.acquire(2));
-  burn(5);
+  let first: Greenlet<boolean>;
+  // Until it is parked and its time is not up.
+  do first = parkedIn(() => semaphore.acquire(20));
+  while (first.ready);
+  burn(25);
   semaphore.release();
   t.true(first.get(), 'it was handed over before the deadline was noticed');
   const second = parkedIn(() => semaphore.acquire(1));

@@ -294,6 +294,7 @@ fileTest('the limit of a read is for all of it', (t, file, peer) => {
       sleep(1);
     }
   });
+  file.peek(1);
   t.throws(() => file.readLine(undefined, 30), { code: 'ETIMEDOUT' });
   const timeout = new Timeout(10);
   t.throws(() => file.readLine(undefined, timeout), { is: timeout });

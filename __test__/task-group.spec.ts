@@ -1032,19 +1032,24 @@ hubTest('an outer timeout during the wait is thrown as it is, also beside errors
 });
 
 hubTest('a kill of the caller is not lost while its cancellation is on its way', (t) => {
+  const gate = new Gate();
   let went = '';
   const host = spawn(() => {
     TaskGroup.run((group) => {
       group.cancel();
       // The cancellation is kept off by the shield, and so is the kill.
-      shield(() => sleep(2));
+      shield(() => gate.pass());
     });
     went = 'on';
     sleep(0);
     went = 'too far';
   });
   idle();
-  host.kill();
+  host.kill(undefined, { block: false });
+  idle();
+  t.is(went, '');
+  gate.open();
+  host.join();
   t.is(went, 'on');
   t.true(GreenletExit.is(host.value));
 });

@@ -17,7 +17,7 @@ const nodes = values.node?.split(',') ?? supportedNodes;
 const parts = new Set(values.only?.split(',') ?? ['rust', 'suite', 'stress']);
 
 /** Runs a command to its end. Its output is kept, or shown as it comes. */
-function run(command, args, { timeout = 1_800_000, show = false, env = {} } = {}) {
+function run(command, args, { timeout = 3_600_000, show = false, env = {} } = {}) {
   const child = spawn(command, args, {
     cwd: root,
     env: { ...process.env, ...env },
@@ -85,7 +85,7 @@ async function testRust() {
 /** The suite, by ava. */
 async function testSuite(node) {
   const ava = `${root}/node_modules/ava/entrypoints/cli.mjs`;
-  const { code, output } = await run(nodeBinary(node), [ava, '--tap'], { timeout: 900_000 });
+  const { code, output } = await run(nodeBinary(node), [ava, '--tap'], { timeout: 3_600_000 });
   const lines = output.split('\n');
   const skipped = lines.filter((line) => /^ok .*# (SKIP|TODO)/.test(line)).length;
   const passed = lines.filter((line) => line.startsWith('ok ')).length - skipped;
@@ -143,7 +143,7 @@ async function testStress(node) {
   }
   for (const { flags, env = {}, program, count: rounds, last } of programs) {
     const args = [...flags, `${root}/build/stress/${program}`, String(rounds)];
-    const { code, output } = await run(nodeBinary(node), args, { timeout: 300_000, env });
+    const { code, output } = await run(nodeBinary(node), args, { timeout: 1_200_000, env });
     const passed = code === 0 && last.test(output) ? 1 : 0;
     add(
       `${[program, 'on Node', node, ...flags, ...Object.values(env)].join(' ')}`,

@@ -3,7 +3,14 @@ import { native, Outcome, Sides } from './binding.js';
 import { describe } from './checks.js';
 import { Endpoint } from './connection.js';
 import { currentRunnable, requireGreenlet, type Runnable, type Wait, wake, yieldNow } from './hub.js';
-import { type CheckedLimits, countingDown, isImmediate, parkWithin, withinLimits } from './limits.js';
+import {
+  type CheckedLimits,
+  countingDown,
+  isImmediate,
+  parkWithin,
+  refuseToWait,
+  withinLimits,
+} from './limits.js';
 import { systemError } from './system-error.js';
 import { Watch } from './watch.js';
 
@@ -101,7 +108,8 @@ function askAgain(call: string, questions: readonly Question[], limits: CheckedL
   for (;;) {
     const count = ask(questions);
     const now = left();
-    if (count > 0 || isImmediate(now)) return count;
+    if (count > 0) return count;
+    if (isImmediate(now)) return Number(refuseToWait(now));
     const wait = new AnyWait(call, questions);
     try {
       wait.start();

@@ -1,14 +1,22 @@
-import { run, sleep } from 'greenstack';
+import { run } from 'greenstack';
+import { Event } from 'greenstack/event';
 
-process.on('uncaughtException', (error) => console.log(`uncaughtException: ${error.message}`));
-process.on('unhandledRejection', (error) => console.log(`unhandledRejection: ${(error as Error).message}`));
+const [thrown, rejected] = [new Event(), new Event()];
+process.on('uncaughtException', (error) => {
+  console.log(`uncaughtException: ${error.message}`);
+  thrown.set();
+});
+process.on('unhandledRejection', (error) => {
+  console.log(`unhandledRejection: ${(error as Error).message}`);
+  rejected.set();
+});
 
 void run(() => {
   setImmediate(() => {
     throw new Error('thrown');
   });
-  sleep(20);
+  thrown.wait();
   void Promise.reject(new Error('rejected'));
-  sleep(20);
+  rejected.wait();
   console.log('unharmed');
 });

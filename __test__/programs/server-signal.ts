@@ -28,7 +28,7 @@ function handle(wish: string): void {
   }
 }
 
-const options = { stopTimeout: 300, shutdownOnSignal: !withRun };
+const options = { stopTimeout: 1000, shutdownOnSignal: !withRun };
 const server = speaksHttp
   ? new HttpServer(
       '127.0.0.1:0',

@@ -14,7 +14,7 @@ const server = new StreamServer(
     sleep(20);
     socket.sendAll('finished');
   },
-  { workers: 2, stopTimeout: 5000, spawn: 10 },
+  { workers: 2, stopTimeout: 60_000, spawn: 10 },
 );
 
 void run(() => {

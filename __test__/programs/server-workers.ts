@@ -43,7 +43,19 @@ function connect(): Socket {
 
 function ask(): number {
   using socket = connect();
-  return Number(socket.recv(1000, 20_000).toString().split('\r\n').at(-1));
+  return Number(socket.recv(1000, 120_000).toString().split('\r\n').at(-1));
+}
+
+/** Whether one more is answered at once. */
+function isAnswered(): boolean {
+  using socket = connect();
+  try {
+    socket.recv(1000, 100);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ETIMEDOUT') throw error;
+    return false;
+  }
 }
 
 function askUntil(condition: (answered: Set<number>) => boolean): void {
@@ -71,13 +83,9 @@ function bePrimary(): void {
   askUntil((answered) => answered.has(newcomer!));
   console.log('another one after SIGKILL');
   server.stopAccepting();
-  sleep(200);
-  try {
-    using socket = connect();
-    socket.recv(100, 100);
-  } catch (error) {
-    console.log((error as NodeJS.ErrnoException).code === 'ETIMEDOUT' ? 'paused' : error);
-  }
+  // They answer until they were told.
+  while (isAnswered());
+  console.log('paused');
   server.startAccepting();
   ask();
   console.log('resumed');

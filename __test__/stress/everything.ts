@@ -161,7 +161,7 @@ const tasks: Record<string, Task> = {
       if (address !== undefined) right.sendTo(`${data.toString()}!`, address);
     });
     left.sendTo(`datagram ${id}`, right.localAddress);
-    expect('datagrams', left.recvFrom(100, 10_000).data.toString() === `datagram ${id}!`);
+    expect('datagrams', left.recvFrom(100, 120_000).data.toString() === `datagram ${id}!`);
     answering.get();
   },
   select(id) {
@@ -173,7 +173,7 @@ const tasks: Record<string, Task> = {
       sleep(Math.random() * 2);
       peer.sendAll('x');
     });
-    const [readable] = select(lefts, [], [], 10_000);
+    const [readable] = select(lefts, [], [], 120_000);
     litter();
     expect('select', readable.length === 1 && readable[0] === chosen && chosen.recv().toString() === 'x');
     impatient.kill();
@@ -265,7 +265,7 @@ const tasks: Record<string, Task> = {
   timeout() {
     using timeout = Timeout.startNew(1);
     try {
-      sleep(10_000);
+      sleep(3_600_000);
       expect('timeout', false);
     } catch (error) {
       expect('timeout', error === timeout);
@@ -275,7 +275,7 @@ const tasks: Record<string, Task> = {
     let cleaned = false;
     const victim = spawn(() => {
       try {
-        sleep(10_000);
+        sleep(3_600_000);
       } finally {
         sleep(0);
         cleaned = true;
@@ -316,7 +316,7 @@ const tasks: Record<string, Task> = {
   },
   stack() {
     const parked = spawn(function waitingHere() {
-      sleep(10_000);
+      sleep(3_600_000);
     });
     sleep(1);
     expect('stack', parked.stack.includes('waitingHere'));
@@ -371,7 +371,12 @@ run(() => {
     records: [{ type: 'A', data: `10.0.0.${Number(name.slice(4, -5))}` }],
     delay: Math.random() * 3,
   }));
-  const resolver = new Resolver({ nameservers: [names.address], hosts: false, search: [] });
+  const resolver = new Resolver({
+    nameservers: [names.address],
+    hosts: false,
+    search: [],
+    timeout: 120_000,
+  });
   const servers = [{}, { awaitData: true }, { spawn: 3 }].map((options) => {
     const server = new StreamServer('127.0.0.1:0', sendBack, options);
     server.start();

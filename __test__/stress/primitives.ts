@@ -123,7 +123,7 @@ export const checks: Record<string, Check> = {
         for (let count = 0; count < 4; count++)
           group.spawn(() => {
             try {
-              sleep(10_000);
+              sleep(3_600_000);
             } finally {
               sleep(0);
               cleaned++;
@@ -140,9 +140,9 @@ export const checks: Record<string, Check> = {
     }
   },
   deadline() {
-    const outer = Timeout.startNew(10_000);
+    const outer = Timeout.startNew(3_600_000);
     try {
-      TaskGroup.run((group) => group.spawn(sleep, 10_000).get(), { timeout: 1 });
+      TaskGroup.run((group) => group.spawn(sleep, 3_600_000).get(), { timeout: 1 });
       return false;
     } catch (error) {
       return error instanceof Timeout && error !== outer;

@@ -50,6 +50,8 @@ export interface Answer {
   truncated?: boolean;
   /** In milliseconds. */
   delay?: number;
+  /** Is sent when the test says so: {@link Nameserver.release}. */
+  held?: boolean;
   /** What to send instead of the proper response: any packets, none, or nonsense. */
   packets?: (response: Buffer, query: Buffer) => Buffer[];
   /** Closes the TCP connection after this many bytes of the response. */
@@ -67,6 +69,8 @@ export interface Nameserver extends Disposable {
   readonly questions: Question[];
   /** How many TCP connections there were. */
   readonly connections: number;
+  /** Sends the answers that are held back. */
+  release(): void;
   /** Ends all TCP connections. */
   disconnect(): void;
 }
@@ -83,6 +87,7 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
   const { host = '127.0.0.1', tls } = options;
   const questions: Question[] = [];
   const timers = new Set<NodeJS.Timeout>();
+  const held: Array<() => void> = [];
   const open = new Set<Socket>();
   let connections = 0;
 
@@ -95,10 +100,14 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
     questions.push(question);
     const scripted = script(question);
     if (scripted === undefined) return;
-    const timer = setTimeout(() => {
-      timers.delete(timer);
+    const send = (): void => {
       const proper = response(query, question, scripted);
       for (const packet of scripted.packets?.(proper, query) ?? [proper]) reply(packet, scripted);
+    };
+    if (scripted.held === true) return void held.push(send);
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      send();
     }, scripted.delay ?? 0);
     timers.add(timer);
   }
@@ -124,17 +133,27 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
   }
 
   const tcp = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
-  tcp.listen(0, host);
-  waitFor(once(tcp, 'listening'));
-  const { port } = tcp.address() as { port: number };
-  const udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
-  if (tls === undefined) {
-    udp.on('message', (query, peer) =>
-      answer(query, 'udp', (packet) => udp.send(packet, peer.port, peer.address)),
-    );
+  let udp = createSocket('udp4');
+  let port = 0;
+  for (let bound = false; !bound;) {
+    tcp.listen(0, host);
+    waitFor(once(tcp, 'listening'));
+    ({ port } = tcp.address() as { port: number });
+    if (tls !== undefined) break;
+    udp.close();
+    udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
     udp.bind(port, host);
-    waitFor(once(udp, 'listening'));
+    try {
+      waitFor(once(udp, 'listening'));
+      bound = true;
+    } catch {
+      // The port is free for TCP only: somebody asks from it by UDP.
+      waitFor(new Promise((resolve) => tcp.close(resolve)));
+    }
   }
+  udp.on('message', (query, peer) =>
+    answer(query, 'udp', (packet) => udp.send(packet, peer.port, peer.address)),
+  );
 
   return {
     address: `${tls === undefined ? '' : 'tls://'}${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -142,6 +161,9 @@ export function nameserver(script: Script, options: NameserverOptions = {}): Nam
     questions,
     get connections() {
       return connections;
+    },
+    release() {
+      for (const send of held.splice(0)) send();
     },
     disconnect() {
       for (const socket of open) socket.destroy();

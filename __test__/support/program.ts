@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 
+/** After this many milliseconds without an end a program counts as hung. */
+const HANG_LIMIT = 300_000;
+
 /** How a program ended, and what it said. */
 export interface Outcome {
   code: number | null;
@@ -16,8 +19,6 @@ export interface ProgramOptions {
   env?: Record<string, string>;
   /** Sent to the program as soon as it has printed `ready`. */
   signalWhenReady?: NodeJS.Signals;
-  /** After this many milliseconds without an end the program counts as hung. */
-  hangLimit?: number;
 }
 
 /**
@@ -27,7 +28,7 @@ export interface ProgramOptions {
  * @returns how it ended; rejects only if it hung
  */
 export function runProgram(file: string, options: ProgramOptions = {}): Promise<Outcome> {
-  const { flags = [], args = [], env = {}, signalWhenReady, hangLimit = 90_000 } = options;
+  const { flags = [], args = [], env = {}, signalWhenReady } = options;
   const path = join(__dirname, '..', 'programs', file);
   const child = spawn(process.execPath, [...flags, path, ...args], {
     env: { ...process.env, ...env },
@@ -42,7 +43,7 @@ export function runProgram(file: string, options: ProgramOptions = {}): Promise<
     const alarm = setTimeout(() => {
       hung = true;
       child.kill('SIGKILL');
-    }, hangLimit);
+    }, HANG_LIMIT);
 
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
@@ -54,7 +55,7 @@ export function runProgram(file: string, options: ProgramOptions = {}): Promise<
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(alarm);
-      if (hung) reject(new Error(`${file} hung for ${hangLimit} ms\n${stdout}\n${stderr}`));
+      if (hung) reject(new Error(`${file} hung for ${HANG_LIMIT} ms\n${stdout}\n${stderr}`));
       else resolve({ code, signal, stdout, stderr });
     });
   });

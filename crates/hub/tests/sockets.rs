@@ -373,7 +373,11 @@ fn a_second_reader_is_refused_until_the_first_has_cleared_its_place() {
     peer.write_all(b"x").unwrap();
     assert_eq!(hub.woken().0, Some(READER));
     assert!(matches!(hub.set_reader(key, second), Err(ParkError::Busy)));
+    // Also before it tries, though there is something to read.
+    assert!(hub.sockets.is_taken(key, Side::Read, Some(second)));
+    assert!(!hub.sockets.is_taken(key, Side::Read, Some(READER)));
     hub.clear_reader(key);
+    assert!(!hub.sockets.is_taken(key, Side::Read, Some(second)));
     hub.set_reader(key, second).unwrap();
     assert_eq!(hub.sockets.waiting(), 1);
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use greenstack_hub::{Address, Cause, ParkError, Side, SocketFamily, SocketKey, as_nanos};
+use greenstack_hub::{Address, Cause, ParkError, Side, SocketFamily, SocketKey, StackId, as_nanos};
 
 use crate::call::{Arguments, Bytes, Returned, UNDEFINED};
 use crate::core::{Core, SCRATCH_SIZE, SharedWord};
@@ -54,7 +54,8 @@ fn side(bit: i32) -> Side {
 impl Core {
     /// Tries `operation` until it does something else than report `WouldBlock`, parking in between.
     ///
-    /// `park_allowed` is false for a timeout of 0. The deadline must have been set by the caller.
+    /// `park_allowed` is false for a timeout of 0. The deadline must have been set by the caller. Who comes while another
+    /// greenlet is in the middle of the same is refused, whether there is something to do at this moment or not.
     pub(crate) fn attempt(
         &self,
         key: SocketKey,
@@ -62,6 +63,10 @@ impl Core {
         park_allowed: bool,
         mut operation: impl FnMut() -> Result<io::Result<usize>, Failure>,
     ) -> Result<f64, Failure> {
+        let own = self.current.borrow().as_ref().map(|runner| runner.id);
+        if self.hub().sockets.is_taken(key, side, own) {
+            return Ok(BUSY);
+        }
         let mut looked = false;
         loop {
             match operation()? {
@@ -89,18 +94,21 @@ impl Core {
     /// return.
     fn park_on(&self, key: SocketKey, side: Side) -> Result<Result<Cause, f64>, Failure> {
         let stack = self.current()?.id;
-        let mut hub = self.hub();
-        if hub.is_overdue(stack) {
-            return Ok(Err(TIMED_OUT));
-        }
-        let noted = hub.await_socket(key, side, stack);
-        drop(hub);
-        if let Err(error) = noted {
-            return Ok(Err(code_of(&error)));
+        if let Err(code) = self.claim(key, side, stack) {
+            return Ok(Err(code));
         }
         let cause = self.park()?;
         self.hub().sockets.clear(key, side);
         Ok(Ok(cause))
+    }
+
+    /// Notes who waits for a side of a socket, unless its time is up already; the error is a code to return.
+    fn claim(&self, key: SocketKey, side: Side, stack: StackId) -> Result<(), f64> {
+        let mut hub = self.hub();
+        if hub.is_overdue(stack) {
+            return Err(TIMED_OUT);
+        }
+        hub.await_socket(key, side, stack).map_err(|error| code_of(&error))
     }
 
     /// Runs `operation` with a deadline for the current greenlet.
@@ -137,20 +145,46 @@ impl Core {
     ///
     /// Calls that must not wait are free: they may come from a callback of the hub, which cannot be left in the middle.
     pub(crate) fn spend_immediate(&self, timeout: f64) -> Result<bool, Failure> {
-        if timeout == 0.0 {
+        if !self.has_spent(timeout) {
             return Ok(true);
+        }
+        let stack = self.current()?.id;
+        self.hub().wake(stack, Cause::Woken);
+        Ok(self.park()? != Cause::Interrupted)
+    }
+
+    /// As [`spend_immediate`](Self::spend_immediate), in the middle of an operation on a side of a socket: meanwhile others
+    /// are refused there, as if the greenlet waited. Gives the code to return if it cannot go on.
+    pub(crate) fn spend_within(
+        &self,
+        key: SocketKey,
+        side: Side,
+        timeout: f64,
+    ) -> Result<Option<f64>, Failure> {
+        if !self.has_spent(timeout) {
+            return Ok(None);
+        }
+        let stack = self.current()?.id;
+        if let Err(code) = self.claim(key, side, stack) {
+            return Ok(Some(code));
+        }
+        self.hub().wake(stack, Cause::Woken);
+        let cause = self.park()?;
+        self.hub().sockets.clear(key, side);
+        Ok((cause == Cause::Interrupted).then_some(INTERRUPTED))
+    }
+
+    /// Whether the current greenlet has used up its budget, of which this call is a part.
+    fn has_spent(&self, timeout: f64) -> bool {
+        if timeout == 0.0 {
+            return false;
         }
         let count = self.immediate.get().wrapping_add(1);
         self.immediate.set(count);
         let over = count >= IMMEDIATE_BUDGET
             || (count.is_multiple_of(IMMEDIATE_PER_CHECK)
                 && self.hub().now() - self.slice_start.get() >= as_nanos(self.switch_interval.get()));
-        if !over || self.on_main_stack() {
-            return Ok(true);
-        }
-        let stack = self.current()?.id;
-        self.hub().wake(stack, Cause::Woken);
-        Ok(self.park()? != Cause::Interrupted)
+        over && !self.on_main_stack()
     }
 
     /// A count, or a negative code for the error.
@@ -478,8 +512,8 @@ pub(crate) fn send_file(core: &'static Core, arguments: Arguments) -> Returned {
     let mut sent = 0;
     let result = core.with_deadline(timeout, || {
         while sent < count {
-            if !core.spend_immediate(timeout)? {
-                return Ok(INTERRUPTED);
+            if let Some(code) = core.spend_within(key, Side::Write, timeout)? {
+                return Ok(code);
             }
             let moved = core.attempt(key, Side::Write, timeout != 0.0, || {
                 let wanted = (count - sent).min(MOST_AT_ONCE);

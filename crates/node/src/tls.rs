@@ -243,8 +243,8 @@ pub(crate) fn send(core: &'static Core, arguments: Arguments) -> Returned {
                 return Ok(code);
             }
             // Encrypting takes time, also if the peer takes everything at once.
-            if !core.spend_immediate(timeout)? {
-                return Ok(INTERRUPTED);
+            if let Some(code) = core.spend_within(socket, Side::Write, timeout)? {
+                return Ok(code);
             }
         }
     })?;

@@ -47,6 +47,8 @@ impl Default for Pace {
 
 /// The time that one turn has used up.
 struct Slice {
+    /// Whether somebody has been entered: each turn gets somewhere, however short it is.
+    begun: bool,
     start: u64,
     last_look: u64,
     entries: u32,
@@ -74,7 +76,7 @@ impl Core {
             self.slice_start.set(hub.now());
         }
         let start = self.slice_start.get();
-        let mut slice = Slice { start, last_look: start, entries: 0, unfetched: 0 };
+        let mut slice = Slice { begun: false, start, last_look: start, entries: 0, unfetched: 0 };
         let result = self.away_from_main(|| {
             while let Some(runner) = self.next(&mut slice)? {
                 self.enter(&runner);
@@ -150,7 +152,8 @@ impl Core {
         }
         slice.entries += 1;
         slice.unfetched += 1;
-        if slice.entries >= self.pace.entries_per_look.get() && self.is_over(slice) {
+        let begun = std::mem::replace(&mut slice.begun, true);
+        if slice.entries >= self.pace.entries_per_look.get() && self.is_over(slice) && begun {
             self.put_starts_back()?;
             return Ok(None);
         }

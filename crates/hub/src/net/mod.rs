@@ -432,6 +432,13 @@ impl Sockets {
         Ok(())
     }
 
+    /// Whether another stack than `own` is noted: also one that was told already, and has yet to go on.
+    pub fn is_taken(&self, key: SocketKey, side: Side, own: Option<StackId>) -> bool {
+        let Some(socket) = self.slab.get(key.0) else { return false };
+        let direction = if side == Side::Read { &socket.read } else { &socket.write };
+        matches!(direction.noted, Some(Noted { waiter: Waiter::Stack(stack), .. }) if Some(stack) != own)
+    }
+
     /// Forgets the waiter of a side; `false` if there was none, or the key is stale.
     pub fn clear(&mut self, key: SocketKey, side: Side) -> bool {
         let Some(noted) = self.slab.get_mut(key.0).and_then(|socket| socket.direction(side).noted.take())
