@@ -68,7 +68,10 @@ export interface HttpServerOptions extends LifeOptions, StreamListenOptions {
    * no connection is accepted.
    */
   spawn?: SpawnMode | undefined;
-  /** Connections accepted one after another before others have their turn (default: 64; 1 with `workers`). gevent: `max_accept`. */
+  /**
+   * Connections accepted one after another before others have their turn (default: 64, or as many as there are others to have it,
+   * if these are more; 1 with `workers`). gevent: `max_accept`.
+   */
   maxAccept?: number | undefined;
   /** What happens to requests when there is no room for them: they wait (default), or are refused with 503. */
   overload?: 'pause' | 503;
@@ -230,7 +233,7 @@ export class HttpServer extends ServerLife {
       this.#room,
       checkSize(call, 'maxConnections', given.maxConnections, MAX_COUNT, MAX_COUNT),
       Number(overload === 503),
-      checkSize(call, 'maxAccept', maxAccept, 64, MAX_COUNT),
+      checkSize(call, 'maxAccept', maxAccept, 0, MAX_COUNT),
     ];
     this.#isMaxAcceptGiven = maxAccept !== undefined;
     const tls = given.tls === undefined ? null : checkHttpTls(call, given.tls);

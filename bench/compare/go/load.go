@@ -121,39 +121,53 @@ func loadExchanges(
 		must(syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, one.descriptor, &event))
 		one.ask(question)
 	}
+	events := make([]syscall.EpollEvent, 128)
+	// exchange goes on until all connections have had an answer after which they do not ask again.
+	exchange := func(answered func(*asker) bool) {
+		for waiting := connections; waiting > 0; {
+			ready, err := syscall.EpollWait(poll, events, 1000)
+			if err == syscall.EINTR {
+				continue
+			}
+			must(err)
+			for _, event := range events[:ready] {
+				one := &askers[event.Fd]
+				if !one.receive(lengthOf) {
+					continue
+				}
+				if answered(one) {
+					one.ask(question)
+				} else {
+					waiting--
+				}
+			}
+		}
+	}
+	// Nobody is measured before all have been accepted.
+	exchange(func(*asker) bool { return false })
+	for i := range askers {
+		askers[i].ask(question)
+	}
 	var latencies []time.Duration
 	var before, used, elapsed time.Duration
 	begin := time.Now()
 	measuring, ended := false, false
-	events := make([]syscall.EpollEvent, 128)
-	for waiting := connections; waiting > 0; {
-		ready, err := syscall.EpollWait(poll, events, 1000)
-		if err == syscall.EINTR {
-			continue
-		}
-		must(err)
-		if now := time.Now(); !measuring && !ended && now.Sub(begin) >= measured/2 {
+	exchange(func(one *asker) bool {
+		now := time.Now()
+		if measuring {
+			one.answers++
+			latencies = append(latencies, now.Sub(one.asked))
+			if now.Sub(begin) >= measured {
+				used, elapsed = server.cpu()-before, now.Sub(begin)
+				measuring, ended = false, true
+			}
+		} else if !ended && now.Sub(begin) >= measured/2 {
 			measuring, begin, before = true, now, server.cpu()
-		} else if measuring && now.Sub(begin) >= measured {
-			used, elapsed = server.cpu()-before, now.Sub(begin)
-			measuring, ended = false, true
 		}
-		for _, event := range events[:ready] {
-			one := &askers[event.Fd]
-			if !one.receive(lengthOf) {
-				continue
-			}
-			if measuring {
-				one.answers++
-				latencies = append(latencies, time.Since(one.asked))
-			}
-			if ended {
-				waiting--
-				must(syscall.Close(one.descriptor))
-			} else {
-				one.ask(question)
-			}
-		}
+		return !ended
+	})
+	for i := range askers {
+		must(syscall.Close(askers[i].descriptor))
 	}
 	must(syscall.Close(poll))
 	fewest := askers[0].answers

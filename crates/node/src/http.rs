@@ -212,7 +212,7 @@ pub(crate) fn listen(core: &'static Core, arguments: Arguments) -> Returned {
         max_active: next() as u32,
         max_connections: next() as u32,
         refuses_overload: next() != 0.0,
-        max_accept: next() as u32,
+        max_accept: Some(next() as u32).filter(|&most| most > 0),
         handshake_timeout: timeout(next()),
         tls: Some(next()).filter(|&key| key > 0.0).map(|key| ConfigKey::from_bits(key as u64)),
     };

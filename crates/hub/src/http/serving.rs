@@ -40,8 +40,8 @@ pub struct ServerOptions {
     pub max_active: u32,
     /// Connections at a time.
     pub max_connections: u32,
-    /// Connections accepted before others have their turn.
-    pub max_accept: u32,
+    /// Connections accepted before others have their turn; `None`: some, and as many as there are others.
+    pub max_accept: Option<u32>,
     /// Whether requests beyond `max_active` are refused (503), rather than left to wait.
     pub refuses_overload: bool,
 }
@@ -101,6 +101,9 @@ const RECEIVED: usize = 64 * 1024;
 pub(crate) const RESERVED: usize = 4 * 1024;
 /// Bytes of a body that are copied to be sent with their head, and units of a text.
 pub(crate) const COPIED: usize = 64 * 1024;
+/// Connections accepted before others have their turn; as many as there are others, if these are more. A fixed number would let
+/// new connections wait for many rounds of those that are busy.
+const ACCEPTED: usize = 64;
 /// How long accepting pauses after a failure: doubled each time, up to a second.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(1);
@@ -288,8 +291,8 @@ impl Serving<'_> {
 
     /// Accepts what has come, as far as there is room. `true`: that has failed, which is to be told.
     pub fn accept(&mut self, id: ServerId) -> bool {
-        let most = self.server(id).map_or(0, |server| server.options.max_accept);
-        for _ in 0..most {
+        let given = self.server(id).and_then(|server| server.options.max_accept);
+        for _ in 0..given.map_or(ACCEPTED.max(self.streams.ready.len()), |most| most as usize) {
             let now = self.streams.now;
             let Some(server) = self.http.servers.at_mut(id) else { return false };
             if !server.accepts || server.pauses {
