@@ -8,6 +8,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const project = dirname(here);
 const cache = join(project, 'node_modules', '.cache', 'greenstack-bench');
 const geventVersion = '26.9.0';
+const synckitVersion = '0.12.3';
 
 /**
  * `node` names the Node version a contender is bound to; the peers in other languages have none.
@@ -49,6 +50,7 @@ export function setUp(nodes, skipped) {
     const node = output(path, ['--version']).slice(1);
     add(`greenstack on Node ${node}`, () => greenstack(path, node));
     add(`Node ${node}`, () => plainNode(path, node));
+    add('synckit', () => synckit(path, node));
   }
   mkdirSync(cache, { recursive: true });
   add('gevent', gevent);
@@ -97,6 +99,28 @@ function plainNode(path, node) {
     version: node,
     node,
     command: (operation) => program(join(here, 'compare', 'node', `${operation}.mjs`), [path, '--expose-gc']),
+  };
+}
+
+/**
+ * @param {string} path
+ * @param {string} node
+ * @returns {Contender}
+ */
+function synckit(path, node) {
+  const folder = join(cache, `synckit-${synckitVersion}`);
+  const main = join(folder, 'node_modules', 'synckit');
+  if (!existsSync(main)) {
+    mkdirSync(folder, { recursive: true });
+    const options = ['--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+    output('npm', ['install', ...options, `synckit@${synckitVersion}`]);
+  }
+  return {
+    name: 'synckit',
+    version: synckitVersion,
+    node,
+    env: { BENCH_SYNCKIT: main },
+    command: (operation) => program(join(here, 'compare', 'synckit', `${operation}.mjs`), [path]),
   };
 }
 

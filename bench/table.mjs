@@ -18,6 +18,7 @@ const names = /** @type {Record<string, string>} */ ({
   gevent: 'gevent',
   go: 'Go',
   node: 'Node',
+  synckit: 'synckit',
 });
 
 /** @param {Row[]} rows  @returns {string} */
