@@ -1,27 +1,36 @@
 /**
- * A NestJS app whose services block. Decorators are called as functions, since Node does not run their syntax.
+ * A NestJS app whose services and guards block. Node does not run the syntax of decorators, so they are called here.
  *
  *     node examples/nest-app.mts 127.0.0.1:8080 &
  *     curl http://127.0.0.1:8080/words/tea
  */
 import 'reflect-metadata';
-import type { Server } from 'node:http';
-import { Controller, Get, Inject, Injectable, Module, NotFoundException, Param } from '@nestjs/common';
+import { Controller, Get, Inject, Module, NotFoundException, Param, UseGuards } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { ExpressAdapter } from '@nestjs/platform-express';
-import { run, sleep, waitFor } from 'greenstack';
-import { NodeServer } from 'greenstack/http';
+import { asyncify, sleep } from 'greenstack';
 
-const [address = '127.0.0.1:8080'] = process.argv.slice(2);
+const [host, port] = (process.argv[2] ?? '127.0.0.1:8080').split(':');
+
+/** A decorator: the method may block, wherever Nest calls it from. It is the one next to the method. */
+const Blocking: MethodDecorator = (_target, _key, descriptor) => {
+  descriptor.value = asyncify(descriptor.value as () => unknown) as typeof descriptor.value;
+};
 
 class Dictionary {
   lookUp(word: string): string {
-    sleep(10);
+    sleep(10); // a database, for instance
     if (word !== 'tea') throw new NotFoundException(`no ${word}`);
     return 'a drink';
   }
 }
-Injectable()(Dictionary);
+
+class Door {
+  canActivate(): boolean {
+    sleep(10);
+    return true;
+  }
+}
+decorate(Door, 'canActivate', [Blocking]);
 
 class WordsController {
   readonly dictionary: Dictionary;
@@ -34,27 +43,18 @@ class WordsController {
     return { meaning: this.dictionary.lookUp(word) };
   }
 }
-Controller('words')(WordsController);
+Reflect.decorate([Controller('words'), UseGuards(Door)], WordsController);
 Inject(Dictionary)(WordsController, undefined, 0);
-Get(':word')(
-  WordsController.prototype,
-  'find',
-  Object.getOwnPropertyDescriptor(WordsController.prototype, 'find')!,
-);
 Param('word')(WordsController.prototype, 'find', 0);
+decorate(WordsController, 'find', [Get(':word'), Blocking]);
 
 class AppModule {}
-Module({ controllers: [WordsController], providers: [Dictionary] })(AppModule);
+Module({ controllers: [WordsController], providers: [Dictionary, Door] })(AppModule);
 
-class GreenletAdapter extends ExpressAdapter {
-  override initHttpServer(): void {
-    this.httpServer = new NodeServer(this.getInstance()) as unknown as Server;
-  }
+function decorate({ prototype }: { prototype: object }, name: string, decorators: MethodDecorator[]): void {
+  const method = Object.getOwnPropertyDescriptor(prototype, name)!;
+  Object.defineProperty(prototype, name, Reflect.decorate(decorators, prototype, name, method));
 }
 
-await run(() => {
-  const app = waitFor(NestFactory.create(AppModule, new GreenletAdapter(), { logger: ['error'] }));
-  const [host = '', port = ''] = address.split(':');
-  const server = waitFor(app.listen(Number(port), host)) as NodeServer;
-  console.log(`listening at ${host}:${Object(server.address()).port}`);
-});
+const app = await NestFactory.create(AppModule, { logger: ['error'] });
+console.log(`listening at ${host}:${(await app.listen(Number(port), host!)).address().port}`);
