@@ -1,15 +1,17 @@
 import { execFile, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type RequestListener, createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, type Server, type Socket, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectByTls } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
+import { Queue, QueueEvents } from 'bullmq';
 import { WebSocket } from 'ws';
 import { certificate } from './support/certificates.js';
+import { hasPostgres, hasRedis, startPostgres, startRedis } from './support/services.js';
 
 const ROOT = join(__dirname, '..');
 const SOURCES = join(ROOT, 'examples');
@@ -284,6 +286,81 @@ test('hono-app: who asks for a result waits for it', async (t) => {
   await server.stop();
 });
 
+test('fastify-app: handlers block in fs/promises', async (t) => {
+  const server = await serving(t, 'fastify-app', ['127.0.0.1:0', SOURCES]);
+  const url = `http://${server.address}`;
+  t.deepEqual(await (await fetch(`${url}/files`)).json(), readdirSync(SOURCES).sort());
+  const { size } = statSync(join(SOURCES, 'README.md'));
+  t.deepEqual(await (await fetch(`${url}/size/README.md`)).json(), { size });
+  t.is((await fetch(`${url}/size/none`)).status, 404);
+  await server.stop();
+});
+
+test('nest-app: services block, and their errors are answers', async (t) => {
+  const server = await serving(t, 'nest-app', ['127.0.0.1:0']);
+  const url = `http://${server.address}/words`;
+  t.deepEqual(await (await fetch(`${url}/tea`)).json(), { meaning: 'a drink' });
+  const answer = await fetch(`${url}/jam`);
+  t.is(answer.status, 404);
+  t.is(((await answer.json()) as { message: string }).message, 'no jam');
+  await server.stop();
+});
+
+(hasPostgres ? test : test.skip)(
+  'express-pg: transfers at once lose nothing (needs PostgreSQL)',
+  async (t) => {
+    const postgres = await startPostgres();
+    t.teardown(() => postgres.stop());
+    const server = await serving(t, 'express-pg', ['127.0.0.1:0', postgres.host], { PGUSER: 'postgres' });
+    const url = `http://${server.address}`;
+    const transfer = (path: string) => fetch(`${url}/transfer/${path}`, { method: 'POST' });
+    const answers = await Promise.all(Array.from({ length: 30 }, () => transfer('1/2/3')));
+    t.deepEqual(
+      answers.map(({ status }) => status),
+      answers.map(() => 200),
+    );
+    t.is((await transfer('1/2/11')).status, 400);
+    t.deepEqual(await (await fetch(`${url}/accounts/1`)).json(), { amount: 10 });
+    t.deepEqual(await (await fetch(`${url}/accounts/2`)).json(), { amount: 190 });
+    await server.stop();
+  },
+);
+
+(hasRedis ? test : test.skip)(
+  'bullmq-worker: several do the jobs, and one can be cancelled (needs Redis)',
+  async (t) => {
+    const redis = await startRedis();
+    t.teardown(() => redis.stop());
+    const held: Array<() => void> = [];
+    const origin = await serve(t, (request, response) => {
+      if (request.url === '/slow') held.push(() => response.end());
+      else response.end('page');
+    });
+    const workers = await Promise.all([1, 2].map(() => serving(t, 'bullmq-worker', [redis.socket])));
+    const connection = { path: redis.socket };
+    const queue = new Queue('pages', { connection });
+    const events = new QueueEvents('pages', { connection });
+    await events.waitUntilReady();
+    const jobs = await queue.addBulk(
+      Array.from({ length: 20 }, (_, i) => ({ name: 'measure', data: { url: `${origin}/${i}` } })),
+    );
+    t.deepEqual(
+      await Promise.all(jobs.map((job) => job.waitUntilFinished(events))),
+      jobs.map(() => 4),
+    );
+    const slow = await queue.add('measure', { url: `${origin}/slow` });
+    const failed = slow.waitUntilFinished(events);
+    failed.catch(() => {});
+    while (held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    // It is known to one of the workers.
+    while ((await (await queue.add('cancel', { id: slow.id })).waitUntilFinished(events)) !== true);
+    await t.throwsAsync(failed, { message: 'cancelled' });
+    await queue.close();
+    await events.close();
+    for (const worker of workers) t.is((await worker.stop()).code, 0);
+  },
+);
+
 test('websocket-echo: sends messages back, in order', async (t) => {
   const server = await serving(t, 'websocket-echo', ['127.0.0.1:0']);
   t.is(await (await fetch(`http://${server.address}`)).text(), 'this is for WebSockets\n');
@@ -346,7 +423,7 @@ test('an example has at most 60 lines', (t) => {
   const long = examples.filter(
     (name) => readFileSync(join(SOURCES, name), 'utf8').split('\n').length - 1 > 60,
   );
-  t.is(examples.length, 18);
+  t.is(examples.length, 22);
   t.deepEqual(long, []);
 });
 
@@ -481,8 +558,9 @@ function node(file: string, args: string[], input = ''): Promise<Outcome> {
 }
 
 /** An example that is a server and has told where it listens; it ends with the test. */
-async function serving(t: ExecutionContext, name: string, args: string[]) {
-  const child = spawn(process.execPath, [join(COMPILED, `${name}.mjs`), ...args], { cwd: ROOT });
+async function serving(t: ExecutionContext, name: string, args: string[], env: NodeJS.ProcessEnv = {}) {
+  const options = { cwd: ROOT, env: { ...process.env, ...env } };
+  const child = spawn(process.execPath, [join(COMPILED, `${name}.mjs`), ...args], options);
   let stdout = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.pipe(process.stderr);

@@ -190,7 +190,8 @@ redisTest('redis: transactions, scans and buffers', (t) => {
   const keys: string[] = [];
   for (const some of client.scanIterator()) keys.push(...(some as unknown as string[]));
   t.deepEqual(keys, ['a']);
-  const buffers = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+  const { withTypeMapping } = client as unknown as { withTypeMapping(mapping: object): Cooperative<Redis> };
+  const buffers = withTypeMapping.call(client, { [RESP_TYPES.BLOB_STRING]: Buffer });
   t.deepEqual(buffers.get('a') as unknown, Buffer.from('2'));
   client.flushAll();
   client.close();

@@ -12,6 +12,7 @@ const bunVersion = '1.4.5';
 const fibersVersion = '5.0.3';
 /** The last major version of Node that the package runs on. */
 const fibersNodeVersion = '14.21.3';
+const synckitVersion = '0.12.3';
 
 /**
  * `node` names the Node version a contender is bound to; the peers in other languages have none.
@@ -54,6 +55,7 @@ export function setUp(nodes, skipped) {
     add(`greenstack on Node ${node}`, () => greenstack(path, node));
     add(`Node ${node}`, () => plainNode(path, node));
     add(`Fastify on Node ${node}`, () => fastify(path, node));
+    add('synckit', () => synckit(path, node));
   }
   mkdirSync(cache, { recursive: true });
   add('gevent', gevent);
@@ -119,6 +121,28 @@ function fastify(path, node) {
     version: output(path, ['--print', "require('fastify/package.json').version"], { cwd: project }),
     node,
     command: (operation) => program(join(here, 'compare', 'fastify', `${operation}.mjs`), [path]),
+  };
+}
+
+/**
+ * @param {string} path
+ * @param {string} node
+ * @returns {Contender}
+ */
+function synckit(path, node) {
+  const folder = join(cache, `synckit-${synckitVersion}`);
+  const main = join(folder, 'node_modules', 'synckit');
+  if (!existsSync(main)) {
+    mkdirSync(folder, { recursive: true });
+    const options = ['--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+    output('npm', ['install', ...options, `synckit@${synckitVersion}`]);
+  }
+  return {
+    name: 'synckit',
+    version: synckitVersion,
+    node,
+    env: { BENCH_SYNCKIT: main },
+    command: (operation) => program(join(here, 'compare', 'synckit', `${operation}.mjs`), [path]),
   };
 }
 

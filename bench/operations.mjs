@@ -5,8 +5,8 @@
  * @typedef {{ asks: string, met: (best: Best, key: string) => boolean | undefined }} Target
  * @typedef {'ns' | 'bytes' | 'MB' | '/s' | 'MB/s' | '%'} Unit
  * @typedef {{ key: string, title: string, unit: Unit, targets?: Target[] }} Metric
- * `server`: the program of the servers, which are loaded by one client; `only`: by these contenders.
- * @typedef {{ name: string, server?: string, only?: string[], metrics: Metric[] }} Operation
+ * `server`: the program of the servers, which are loaded by one client; `only`: by these contenders; `needs`: what has to run.
+ * @typedef {{ name: string, server?: string, only?: string[], needs?: 'postgres', metrics: Metric[] }} Operation
  */
 
 /** @param {Unit} unit  @returns {boolean} whether a higher figure is the better one */
@@ -262,7 +262,15 @@ export const operations = [
   },
   {
     name: 'wait-for',
-    metrics: [{ key: 'wait-for', title: 'waitFor(settled promise); Node: await', unit: 'ns' }],
+    metrics: [
+      {
+        key: 'wait-for',
+        title: 'waitFor(settled promise); Node: await',
+        unit: 'ns',
+        targets: [atMost(2000, '≤ 2 µs')],
+      },
+      { key: 'wait-for.immediate', title: 'the same of setImmediate', unit: 'ns' },
+    ],
   },
   {
     name: 'fiber',
@@ -499,6 +507,14 @@ export const operations = [
   httpApp('express5', 'an Express 5 app', [within('node', 0.83)]),
   httpApp('koa', 'a Koa app', [within('node', 0.83)]),
   httpApp('hono', 'a Hono app', [within('node', 0.67)]),
+  {
+    name: 'http-pg',
+    server: 'http-pg',
+    needs: 'postgres',
+    metrics: httpMetrics('http-pg', 50, 'HTTP, an Express 5 app that asks PostgreSQL', [
+      within('node', 1.05),
+    ]),
+  },
   {
     name: 'http-idle',
     server: 'http-server',

@@ -14,6 +14,7 @@ import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { hasPostgres, startPostgres } from '../scripts/services.mjs';
 import { setUp } from './contenders.mjs';
 import { higherIsBetter, operations } from './operations.mjs';
 import { figure, table } from './table.mjs';
@@ -39,9 +40,11 @@ introduce();
 const echo = await startServer('echo-server');
 const names = await startServer('dns-server');
 const identity = makeIdentity();
+const postgres = await startWhatIsNeeded();
 try {
   for (const operation of options.operations) await measureAll(operation);
 } finally {
+  await postgres?.stop();
   echo.stop();
   names.stop();
   rmSync(identity, { recursive: true });
@@ -247,6 +250,20 @@ function rowsOf(operation, node) {
     });
     return { operation: operation.name, key, title, unit, figures, ratios, verdicts };
   });
+}
+
+/** Starts PostgreSQL, if an operation needs it; without it, takes those operations out. */
+async function startWhatIsNeeded() {
+  const inNeed = options.operations.filter(({ needs }) => needs === 'postgres');
+  if (inNeed.length === 0) return undefined;
+  if (!hasPostgres) {
+    say('There is no PostgreSQL: what needs it will not be measured.');
+    options.operations = options.operations.filter((operation) => !inNeed.includes(operation));
+    return undefined;
+  }
+  const server = await startPostgres();
+  process.env.BENCH_POSTGRES = server.host;
+  return server;
 }
 
 /**

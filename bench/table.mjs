@@ -22,6 +22,7 @@ const names = /** @type {Record<string, string>} */ ({
   fastify: 'Fastify',
   bun: 'Bun',
   hyper: 'hyper',
+  synckit: 'synckit',
 });
 
 /** @param {Row[]} rows  @returns {string} */
