@@ -243,6 +243,15 @@ setTimeout(() => console.log('goes on'), 1); throw new Error('x')`,
   },
   args: ['a.js'],
 });
+for (const event of ['uncaughtException', 'unhandledRejection']) {
+  same(`a listener for ${event} and an error of an ES module`, {
+    files: {
+      'a.mjs': `process.on('${event}', (error, origin) => console.log('caught', error.message, String(origin)));
+setTimeout(() => console.log('goes on'), 1); throw new Error('x')`,
+    },
+    args: ['a.mjs'],
+  });
+}
 same('exit codes', {
   files: { 'a.js': 'process.exitCode = 3; process.on("exit", (code) => console.log(code))' },
   args: ['a.js'],
@@ -340,6 +349,81 @@ export const x = 1;`,
   },
   ["b Cannot access 'x' before initialization", 'end', 'b x c'],
 );
+
+prints(
+  'whoever requires a module that another greenlet is loading waits for it',
+  {
+    files: {
+      'a.js': `${require_} const { idle, joinAll } = require(${GREENSTACK});
+let open; globalThis.gate = new Promise((resolve) => (open = resolve));
+const load = () => JSON.stringify(require('./b'));
+const [first, second, third] = [spawn(load), spawn(load), spawn(load)];
+idle(); third.kill(); open(); joinAll([first, second]);
+console.log(first.value, second.value, third.value.name);
+setImmediate(() => console.log(load()));`,
+      'b.js': `${require_} exports.x = 1; waitFor(gate); exports.y = 2;`,
+    },
+    args: ['a.js'],
+  },
+  ['{"x":1,"y":2} {"x":1,"y":2} GreenletExit', '{"x":1,"y":2}'],
+);
+
+prints(
+  'a module that fails to load is loaded again by who has waited for it',
+  {
+    files: {
+      'a.js': `${require_} const { joinAll } = require(${GREENSTACK}); let times = 0; globalThis.load = () => ++times;
+const load = () => { try { return require('./b') } catch (error) { return error.message } };
+const both = [spawn(load), spawn(load)]; joinAll(both); console.log(both.map(({ value }) => value).join());`,
+      'b.js': `${require_} const time = load(); sleep(1); if (time === 1) throw new Error('failed'); module.exports = time;`,
+    },
+    args: ['a.js'],
+  },
+  ['failed,2'],
+);
+
+prints(
+  'greenlets that load the modules of a cycle do not wait for each other for ever',
+  {
+    files: {
+      'a.js': `${require_} const { joinAll } = require(${GREENSTACK});
+const both = [spawn(() => require('./b')), spawn(() => require('./c'))]; joinAll(both);
+console.log(both.map(({ value }) => value.name).join());`,
+      'b.js': `${require_} exports.name = 'b'; sleep(1); require('./c'); sleep(1);`,
+      'c.js': `${require_} exports.name = 'c'; sleep(1); require('./b'); sleep(1);`,
+    },
+    args: ['a.js'],
+  },
+  ['b,c'],
+);
+
+// Patched
+
+prints(
+  '--patch: what would stop the process parks the top level',
+  {
+    files: {
+      'a.js': `${require_} const { isModulePatched } = require(${JSON.stringify(join(PACKAGE, 'dist', 'monkey', 'index.js'))});
+let turns = 0; const other = spawn(() => { for (;;) { sleep(0); turns++ } });
+require('node:child_process').execSync('sleep 0.05'); other.kill();
+console.log(isModulePatched('fs'), turns > 1);`,
+    },
+    args: ['--patch', 'a.js'],
+    ways: ['the command'],
+  },
+  ['true true'],
+);
+
+test('--patch with options of Node', async (t) => {
+  const code = `require(${JSON.stringify(join(PACKAGE, 'dist', 'monkey', 'index.js'))}).isModulePatched('fs')`;
+  const cwd = folderFor(t, { 'a.js': `console.log(${code})` });
+  const outcomes = await Promise.all([
+    launch([COMMAND, '--patch', '--no-deprecation', 'a.js'], { cwd }),
+    launch([COMMAND, '--no-deprecation', '--patch', '-p', code], { cwd }),
+  ]);
+  for (const outcome of outcomes)
+    t.deepEqual(outcome, { code: 0, signal: null, stdout: 'true\n', stderr: '' });
+});
 
 // Types
 

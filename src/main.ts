@@ -11,6 +11,7 @@ import { isMainThread } from 'node:worker_threads';
 import { GreenstackError } from './errors.js';
 import { loader } from './main/loader.js';
 import { runScript } from './main/script.js';
+import { isPreloaded } from './monkey/preload.js';
 
 const ENTRY = join(__dirname, 'main', 'entry.js');
 /** Options that make Node's ES module loader begin. */
@@ -33,7 +34,10 @@ function replaceRunMain(): void {
 
 /** Preloaded by `--import`: Node has decided already to import the script, which it then resolves to ours. */
 function redirectScript(): void {
-  const script = pathToFileURL(loader._findPath(process.argv[1] as string, null, true) || '').href;
+  const filename = process.argv[1] !== undefined && loader._findPath(process.argv[1], null, true);
+  // Code from the command line or stdin, or a script that is not there.
+  if (filename === false) return;
+  const script = pathToFileURL(filename).href;
   const entry = pathToFileURL(ENTRY).href;
   if (loader.registerHooks === undefined) {
     loader.register(new URL('main/redirect.mjs', pathToFileURL(__filename)), { data: { script, entry } });
@@ -49,10 +53,9 @@ function redirectScript(): void {
 }
 
 if (isMainThread) {
-  if (module.parent?.id === 'internal/preload') replaceRunMain();
-  else if (isGiven(/(?:^|\s)--import(?:[=\s]|$)/)) {
-    if (process.argv[1] !== undefined) redirectScript();
-  } else
+  if (module.isPreloading) replaceRunMain();
+  else if (isPreloaded(module)) redirectScript();
+  else
     throw new GreenstackError(
       'ERR_GREENSTACK_NOT_PRELOADED',
       'greenstack/main is to be preloaded: node -r greenstack/main script.js, or greenstack script.js. In a program that runs ' +

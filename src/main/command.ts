@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command `greenstack`: `node`, with the top level of the script in the main greenlet. */
-import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { isatty } from 'node:tty';
 
 import { version } from '../version.js';
@@ -63,7 +63,7 @@ function execute(line: CommandLine): void {
   if (request.kind === 'version')
     return void process.stdout.write(`greenstack ${version} on node ${process.version}\n`);
   if (nodeOptions.length > 0) return replaceBy(argumentsOfNode(line));
-  if (patches) require(MONKEY);
+  if (patches) patch();
   const [node] = process.argv as [string];
   switch (request.kind) {
     case 'script':
@@ -77,8 +77,15 @@ function execute(line: CommandLine): void {
       return startRepl();
     default:
       process.argv = [node, '-', ...args];
-      return runCode({ source: readFileSync(0, 'utf8'), name: '[stdin]', type: inputType, prints: false });
+      return void text(process.stdin).then((source) =>
+        runCode({ source, name: '[stdin]', type: inputType, prints: false }),
+      );
   }
+}
+
+/** Loaded only if it is wanted. */
+function patch(): void {
+  (require('../monkey/index.js') as typeof import('../monkey/index.js')).patchAll();
 }
 
 try {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { constants, Script } from 'node:vm';
 
+import { lockModules } from '../module-lock.js';
 import type { InputType } from './arguments.js';
 import { forgetMainModule, loader } from './loader.js';
 import { type Entry, loadModule, runAsMain } from './script.js';
@@ -23,6 +24,7 @@ const MODULE_SYNTAX =
 /** Runs it. Never switches. */
 export function runCode(code: Code): void {
   runAsMain((entry) => {
+    lockModules();
     const script = code.type === 'module' ? undefined : compile(code);
     if (script === undefined) evaluateModule(code, entry);
     else evaluateScript(code, script);

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 
 import { native, Reporting } from '../binding.js';
 import { GreenletExit, GreenstackError, KeyboardInterrupt, run } from '../index.js';
+import { lockModules } from '../module-lock.js';
 import { signalGuard } from '../run.js';
 import { formatOf } from './format.js';
 import { forgetMainModule, loader } from './loader.js';
@@ -39,6 +40,7 @@ export function runScript(script: string): void {
 function load(script: string, entry: Entry): void {
   const filename = loader._findPath(resolve(script), null, true);
   if (filename !== false) checkTypes(filename);
+  lockModules(filename || undefined);
   const format = filename === false ? 'commonjs' : formatOf(filename);
   if (filename === false || format === 'commonjs') {
     loader._load(script, null, true);
