@@ -13,23 +13,13 @@ import * as readline from 'node:readline';
 import { PassThrough } from 'node:stream';
 import * as timersModule from 'node:timers';
 import { promisify } from 'node:util';
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel } from 'node:worker_threads';
 import * as zlib from 'node:zlib';
 import test from 'ava';
 import express4, { type Express } from 'express4';
 import express5 from 'express5';
 import fastify from 'fastify';
-import {
-  getCurrent,
-  getHub,
-  type Greenlet,
-  GreenletExit,
-  sleep,
-  spawn,
-  Timeout,
-  waitFor,
-  withTimeout,
-} from 'greenstack';
+import { getCurrent, GreenletExit, sleep, spawn, Timeout, waitFor, withTimeout } from 'greenstack';
 import { Event } from 'greenstack/event';
 import {
   DoNotPatch,
@@ -42,13 +32,11 @@ import {
   patchFs,
   patching,
   patchModule,
-  patchTimers,
   patchZlib,
   unpatchAll,
   unpatchEvents,
   unpatchFs,
   unpatchModule,
-  unpatchTimers,
 } from 'greenstack/monkey';
 import Koa from 'koa';
 import { hubTest } from './support/hub-test.js';

@@ -26,7 +26,7 @@ function isData(value: unknown): boolean {
 
 /** Knowing the size beforehand, the synchronous form writes it down. */
 function withSize([data, options]: unknown[]): unknown[] {
-  if (options !== undefined && (typeof options !== 'object' || options === null)) return [data, options];
+  if (options !== undefined && typeof options !== 'object') return [data, options];
   const pledgedSrcSize =
     typeof data === 'string' ? Buffer.byteLength(data) : (data as ArrayBuffer).byteLength;
   return [data, { pledgedSrcSize, ...options }];
