@@ -516,6 +516,13 @@ export const operations = [
     ]),
   },
   {
+    name: 'http-patched',
+    server: 'http-patched',
+    metrics: httpMetrics('http-patched', 50, 'HTTP, an Express 5 app on node:http, patched', [
+      within('node', 1.11),
+    ]),
+  },
+  {
     name: 'http-idle',
     server: 'http-server',
     metrics: [

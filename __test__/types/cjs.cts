@@ -6,6 +6,7 @@ import dns = require('greenstack/dns');
 import Fiber = require('greenstack/fibers');
 import Future = require('greenstack/fibers/future');
 import http = require('greenstack/http');
+import monkey = require('greenstack/monkey');
 import select = require('greenstack/select');
 import server = require('greenstack/server');
 import socket = require('greenstack/socket');
@@ -55,3 +56,5 @@ export const encrypted = (): tls.TlsSocket =>
     secureContext: tls.createSecureContext({ ca: '' }),
     servername: 'localhost',
   });
+
+export const patched: boolean = monkey.patchAll({ timers: false }) && monkey.isModulePatched('fs');

@@ -26,6 +26,14 @@ import type {} from 'greenstack/main';
 import deasync from 'greenstack/deasync';
 import Fiber from 'greenstack/fibers';
 import Future from 'greenstack/fibers/future';
+import {
+  DoNotPatch,
+  type PatchEvent,
+  type PatchOptions,
+  getOriginal,
+  patchEvents,
+  patching,
+} from 'greenstack/monkey';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { POLLIN, type Poller, Selector, poll, select } from 'greenstack/select';
 import {
@@ -152,3 +160,9 @@ export const fiber: Fiber = Fiber(() => Fiber.yield('value') as string);
 export const future = new Future<number>();
 export const waited: number = future.wait();
 export const never: void = deasync.loopWhile(() => fiber.started);
+export const parts: PatchOptions = { fs: true, net: false };
+patching.on('willPatchModule', ({ module }: PatchEvent) => {
+  if (module === 'fs') throw new DoNotPatch();
+});
+export const original: unknown = getOriginal('fs', 'readFileSync');
+export const isNew: boolean = patchEvents(process, ['SIGHUP']);
