@@ -288,8 +288,8 @@ impl Serving<'_> {
 
     /// Accepts what has come, as far as there is room. `true`: that has failed, which is to be told.
     pub fn accept(&mut self, id: ServerId) -> bool {
-        let most = self.server(id).map_or(0, |server| server.options.max_accept);
-        for _ in 0..most {
+        let Some(server) = self.server(id) else { return false };
+        for _ in 0..server.options.max_accept {
             let now = self.streams.now;
             let Some(server) = self.http.servers.at_mut(id) else { return false };
             if !server.accepts || server.pauses {
