@@ -451,11 +451,37 @@ hubTest('the access log has what listeners answer', (t) => {
   t.is(entries[0]?.remoteAddress.address, '127.0.0.1');
 });
 
+hubTest('interim responses come before the other one', (t) => {
+  let told = 0;
+  using server = listening((request, response) => {
+    response.writeProcessing();
+    response.writeEarlyHints(
+      { link: ['</a.css>; rel=preload', '</b.js>; rel=preload'], 'x-a': 'b' },
+      () => told++,
+    );
+    response.end(request.url);
+    const late = t.throws<NodeJS.ErrnoException>(() =>
+      response.writeEarlyHints({ link: '</a.css>; rel=preload' }),
+    );
+    t.is(late?.code, 'ERR_HTTP_HEADERS_SENT');
+  });
+  using client = new RawClient(server);
+  for (const path of ['/1', '/2']) {
+    client.send(get(path));
+    t.is(client.receive().status, 102);
+    const hints = client.receive();
+    t.is(hints.status, 103);
+    t.is(hints.reason, 'Early Hints');
+    t.is(hints.headers['link'], '</a.css>; rel=preload, </b.js>; rel=preload');
+    t.is(hints.headers['x-a'], 'b');
+    t.is(client.receive().body, path);
+  }
+  t.is(told, 2);
+  t.is(exchange(server, 'GET /3 HTTP/1.0\r\n\r\n').length, 1, 'HTTP/1.0 knows none');
+});
+
 hubTest('what is not supported says so', (t) => {
   using server = listening((request, response) => {
-    t.throws(() => response.writeEarlyHints({ link: '</a.css>; rel=preload' }), {
-      instanceOf: HttpUnsupportedError,
-    });
     t.throws(() => request.socket.write('x'), { instanceOf: HttpUnsupportedError });
     if (request.url === '/101') t.throws(() => response.writeHead(101), { instanceOf: HttpUnsupportedError });
     response.writeContinue();

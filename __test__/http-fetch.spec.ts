@@ -10,12 +10,13 @@ import {
   type FetchApp,
   fetchHandler,
   type FetchHandlerOptions,
+  HttpError,
   HttpServer,
   nodeListener,
 } from 'greenstack/http';
 import { Hono } from 'hono';
 import { stream } from 'hono/streaming';
-import { exchange, get, post, RawClient, serving, urlOf } from './support/http.js';
+import { exchange, get, httpTest, post, RawClient, serving, urlOf } from './support/http.js';
 import { hubTest } from './support/hub-test.js';
 
 const LAST = 'Connection: close\r\n';
@@ -134,6 +135,52 @@ hubTest('the signal of a request is aborted when the client goes', (t) => {
   begun.wait();
   client.socket.close();
   t.true(gone.wait());
+});
+
+httpTest('the signal of a request is aborted when the client goes while a stream is sent', (t) => {
+  const gone = new Event();
+  using server = running(
+    (request) =>
+      new Response(
+        new ReadableStream({
+          start(controller) {
+            controller.enqueue(Buffer.from('one'));
+            request.signal.addEventListener('abort', () => {
+              gone.set();
+              controller.close();
+            });
+          },
+        }),
+      ),
+  );
+  const client = new RawClient(server);
+  client.send(get('/'));
+  t.true(client.socket.recv().toString().startsWith('HTTP/1.1 200'));
+  client.socket.close();
+  t.true(gone.wait());
+});
+
+httpTest('who has a signal can send streams on one connection, and no signal is aborted', (t) => {
+  const signals: AbortSignal[] = [];
+  using server = running((request) => {
+    signals.push(request.signal);
+    const bytes = ['one', 'two'].map((text) => Buffer.from(text));
+    const isFailing = request.url.endsWith('/fails');
+    return new Response(
+      isFailing
+        ? new ReadableStream({ pull: (to) => to.error(new HttpError(418)) })
+        : ReadableStream.from(bytes),
+    );
+  });
+  using client = new RawClient(server);
+  t.is(client.request(get('/')).body, 'onetwo');
+  t.is(client.request('HEAD / HTTP/1.1\r\nHost: a\r\n\r\n', true).status, 200);
+  t.is(client.request(get('/fails')).status, 418);
+  t.is(client.request(get('/')).body, 'onetwo');
+  t.deepEqual(
+    signals.map(({ aborted }) => aborted),
+    [false, false, false, false],
+  );
 });
 
 hubTest(

@@ -519,6 +519,36 @@ test('a response that cannot be one is refused where it is made', (t) => {
   t.throws(() => new HttpError(200), { instanceOf: RangeError });
 });
 
+httpTest('interim responses come before the other one, which may be a stream', (t) => {
+  using server = serving((request) => {
+    request.writeInterim(103, { Link: '</a.css>; rel=preload' });
+    request.writeInterim(150);
+    return request.path === '/stream' ? ['one', 'two'].values() : 'hello';
+  });
+  using client = new RawClient(server);
+  for (const path of ['/', '/stream']) {
+    client.send(get(path));
+    const hints = client.receive();
+    t.is(hints.status, 103);
+    t.is(hints.headers['link'], '</a.css>; rel=preload');
+    t.is(client.receive().reason, 'Interim');
+    t.is(client.receive().body, path === '/' ? 'hello' : 'onetwo');
+  }
+  t.is(exchange(server, 'GET / HTTP/1.0\r\n\r\n').length, 1, 'HTTP/1.0 knows none');
+});
+
+hubTest('interim responses are refused that cannot be one', (t) => {
+  using server = serving((request) => {
+    for (const status of [100, 101, 200])
+      t.throws(() => request.writeInterim(status), { instanceOf: RangeError });
+    t.throws(() => request.writeInterim(103, { a: 'b\r\n\r\nHTTP/1.1 200 OK' }), { instanceOf: TypeError });
+    request.upgrade({ headers: { Upgrade: 'none' } }).socket.close();
+    t.throws(() => request.writeInterim(103), { instanceOf: TypeError, message: /the request is over/ });
+  });
+  using client = new RawClient(server);
+  t.is(client.request(get('/')).status, 101);
+});
+
 // ---- failures
 
 httpTest('a handler that fails is a 500 that tells only an id, which the log has too', (t) => {
@@ -1360,6 +1390,30 @@ hubTest('clients that stop in the middle of a head do not keep others from being
     client[Symbol.dispose]();
   }
 });
+
+for (const [title, args, outcome] of [
+  [
+    'a thousand clients that send a byte at a time do not keep others from being served',
+    ['slow', '1000', '20'],
+    'between 40, late 1000, few greenlets true',
+  ],
+  [
+    'ten thousand connections wait for their next request while others are served',
+    ['idle', '10000'],
+    'between 1000, again 10000, ended 10000, few greenlets true',
+  ],
+  [
+    'a server without descriptors survives, and accepts again',
+    ['without', '40'],
+    'reported true, clients ended with 0, accepts true',
+  ],
+] as const) {
+  test.serial(title, async (t) => {
+    const { code, stdout, stderr } = await runProgram('http-load.js', { args: [...args] });
+    t.is(code, 0, stderr);
+    t.is(stdout, `${outcome}\n`);
+  });
+}
 
 httpTest('what a client was not sent does not come to another', (t) => {
   const ended = new Event();

@@ -3,7 +3,7 @@ import { checkFunction, checkOptions, describe } from '../checks.js';
 import { GreenletExit } from '../errors.js';
 import { waitFor } from '../wait-for.js';
 import { Attention, fetchRequestOf } from './fetch-request.js';
-import { useLightResponses } from './light-response.js';
+import { ingredientsOf, useLightResponses } from './light-response.js';
 import type { HttpRequest } from './request.js';
 import type { HttpHandler } from './server.js';
 
@@ -43,16 +43,19 @@ export function fetchHandler(app: FetchApp, options?: FetchHandlerOptions): Http
 
 function respond(request: HttpRequest, run: (request: Request) => unknown): Response {
   const attention = new Attention(request);
+  let isStream = false;
   try {
     const result = run(fetchRequestOf(attention, request.scheme));
     const response: unknown = result instanceof Response ? result : waitFor(result);
     if (!(response instanceof Response))
       throw new TypeError(`a Fetch-style app must return a Response, got ${describe(response)}`);
+    isStream = attention.isWanted && ingredientsOf(response) === null && response.body !== null;
     return response;
   } catch (error) {
     if (GreenletExit.is(error)) attention.abort();
     throw error;
   } finally {
-    attention.end();
+    if (isStream) attention.endWithStream();
+    else attention.end();
   }
 }

@@ -48,10 +48,22 @@ export class Attention {
     this.#controller?.abort();
   }
 
-  /** The response is there; while it is sent, it is who sends that finds out. */
+  /** Whether somebody has asked for the signal. */
+  get isWanted(): boolean {
+    return this.#controller !== null;
+  }
+
+  /** The response is there, and sent at once. */
   end(): void {
     this.#ended = true;
     this.#watch?.stop();
+    this.#watch = null;
+  }
+
+  /** The response is there, and a stream: until its end it is the server's to stop watching. */
+  endWithStream(): void {
+    this.#ended = true;
+    this.request._watch = this.#watch;
     this.#watch = null;
   }
 }

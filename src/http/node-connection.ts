@@ -319,6 +319,13 @@ export class NodeConnection extends EventEmitter {
 
   // ---- the response
 
+  /** Sends an interim response. @internal */
+  _writeInterim(status: number, reason: string, fields: string): void {
+    if (this._isOver) return;
+    const code = native.httpInterim(this._request._key, status, reason, fields);
+    if (code < 0) this.#lose(code);
+  }
+
   /** Takes a piece of the body. `false`: the client does not take it as fast. @internal */
   _take(piece: string | Uint8Array, callback?: ((error?: Error | null) => void) | null): boolean {
     if (this._isOver) {

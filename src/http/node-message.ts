@@ -16,7 +16,7 @@ import type { Socket } from 'node:net';
 import { HttpFlag, native } from '../binding.js';
 import { spawn } from '../greenlet.js';
 import type { HttpRequest } from './request.js';
-import { type NodeConnection, HttpUnsupportedError } from './node-connection.js';
+import { HttpUnsupportedError, type NodeConnection } from './node-connection.js';
 
 type Callback = (error?: Error | null) => void;
 
@@ -236,10 +236,18 @@ function asSent(data: string | Uint8Array, encoding: BufferEncoding | null | und
   return Buffer.from(data, encoding);
 }
 
-/** Bytes beside a response: only those of `100 Continue`, which native code sends by itself. */
-function writeRaw(this: NodeResponse, data: string, _encoding?: unknown, callback?: Callback): boolean {
-  if (!data.startsWith('HTTP/1.1 100'))
-    throw new HttpUnsupportedError('an interim response', 'send what it would tell with the response');
+/** Interim responses, as Node writes them: `100 Continue` is native code's to send. */
+function writeRaw(this: NodeResponse, head: string, _encoding?: unknown, callback?: Callback): boolean {
+  const [, status = '', reason = '', fields = ''] =
+    /^HTTP\/1\.1 (\d{3}) (.*)\r\n([^]*)\r\n$/.exec(head) ?? [];
+  if (this._header)
+    throw Object.assign(
+      new Error('Cannot write an interim response after the headers are sent to the client'),
+      {
+        code: 'ERR_HTTP_HEADERS_SENT',
+      },
+    );
+  if (status !== '100') this._connection._writeInterim(Number(status), reason, fields);
   if (callback) process.nextTick(callback);
   return true;
 }

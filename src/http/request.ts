@@ -1,10 +1,11 @@
 /** A request: its head, its body, and the connection that it came on. */
 import type { X509Certificate } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
 import { inspect } from 'node:util';
 
 import { HttpFact, HttpOutcome, HttpWord, native, Outcome } from '../binding.js';
 import { checkBytes, DEFAULT_SIZE, takeBytes } from '../bytes.js';
-import { checkOptions } from '../checks.js';
+import { checkOptions, describe } from '../checks.js';
 import { Endpoint } from '../connection.js';
 import { checkLimits, type CheckedLimits, FOR_EVER, type LimitOptions, type Limits } from '../limits.js';
 import { readAddress, type SocketAddress } from '../socket-address.js';
@@ -13,6 +14,7 @@ import { systemError } from '../system-error.js';
 import { moduleOfTls } from '../server-tls.js';
 import type { SecureContext, TlsSocket } from '../tls.js';
 import { TlsInfo } from '../tls-info.js';
+import type { ClientWatch } from './client-watch.js';
 import { type Environ, environOf } from './environ.js';
 import { HttpError } from './error.js';
 import { type HeadersInit, HttpHeaders } from './headers.js';
@@ -103,6 +105,8 @@ export class HttpRequest {
   declare _sent: number;
   /** Whether the client has gone. @internal */
   declare _lost: boolean;
+  /** Who watches the client while a response is streamed. @internal */
+  declare _watch: ClientWatch | null;
   /** Whether the server counts it no more. @internal */
   declare _left: boolean;
   /** @internal */
@@ -133,6 +137,7 @@ export class HttpRequest {
     this._answered = false;
     this._lost = false;
     this._left = false;
+    this._watch = null;
     this._began = 0;
     this._status = 0;
     this._sent = 0;
@@ -440,6 +445,25 @@ export class HttpRequest {
   }
 
   // ---- the connection
+
+  /**
+   * Sends an interim response, such as 103 Early Hints, before the other one. Clients of HTTP/1.0 are sent none. Never switches: what does
+   * not fit goes with the response.
+   *
+   * @param status - 102 to 199
+   * @throws {RangeError} for other statuses; 100 and 101 are sent by reading and {@link upgrade}
+   * @throws {SystemError} `EPIPE`, `ECONNRESET`, … if the client has gone
+   */
+  writeInterim(status: number, headers?: HeadersInit): void {
+    const call = 'writeInterim()';
+    if (!Number.isInteger(status) || status < 102 || status > 199)
+      throw new RangeError(`${call}: status must be from 102 to 199, got ${describe(status)}`);
+    const key = this.#checkedKey(call);
+    if (this._answered) throw new TypeError(`${call}: the request has been answered already`);
+    const lines = new HttpHeaders(headers)._lines();
+    const code = native.httpInterim(key, status, STATUS_CODES[status] ?? 'Interim', lines);
+    if (code < 0) this._fail(code);
+  }
 
   /**
    * Takes the connection over for another protocol, in place of a response. What the handler returns then does not matter.

@@ -532,6 +532,7 @@ export class HttpServer extends ServerLife {
   #leave(request: HttpRequest): void {
     if (request._left) return;
     request._left = true;
+    request._watch?.stop();
     if (request._key !== 0) {
       native.httpAbort(request._key);
       request._key = 0;
@@ -609,6 +610,7 @@ export class HttpServer extends ServerLife {
   #sendReply(request: HttpRequest, reply: Reply): number {
     const whole = wholeOf(reply.body);
     if (whole === undefined) return this.#stream(request, reply);
+    request._watch?.stop();
     const isText = typeof whole === 'string' && whole.length <= HTTP_TEXT;
     const body = isText ? whole : (bytesOf(whole) as Uint8Array);
     if (reply.length >= 0 && request.method !== 'HEAD' && reply.status !== 304) {
@@ -629,6 +631,7 @@ export class HttpServer extends ServerLife {
 
   /** The head alone, with the length that the handler has given: a response to HEAD. */
   #announce(request: HttpRequest, { status, flags, fields, length, reason }: Reply): number {
+    request._watch?.stop();
     request._answered = true;
     const begun = native.httpBegin(request._key, status, flags, fields, length, reason);
     if (begun < 0) request._fail(begun);
@@ -665,6 +668,7 @@ export class HttpServer extends ServerLife {
     }
     if (!request._answered) this.#begin(request, reply, null);
     const trailers = reply.trailers === undefined ? '' : new HttpHeaders(reply.trailers())._lines();
+    request._watch?.stop();
     this.#complete(request, native.httpEnd(request._key, trailers));
     return bytes;
   }

@@ -107,6 +107,36 @@ fn read_response(client: &mut TcpStream, length: usize) -> String {
 }
 
 #[test]
+fn a_server_that_is_forgotten_before_it_has_accepted_is_not_seen_to_again() {
+    let mut serving = Serving::new(OPTIONS);
+    let server = serving.server;
+    serving.hub.http().remove_server(server);
+    assert!(serving.take_ready().is_none());
+    assert!(serving.hub.is_idle());
+}
+
+#[test]
+fn a_server_that_retires_is_forgotten_with_its_last_connection() {
+    let mut serving = Serving::new(OPTIONS);
+    let mut client = serving.connect();
+    client.write_all(GET).unwrap();
+    let taken = serving.take();
+    let idle = serving.connect();
+    serving.settle();
+    let server = serving.server;
+    serving.hub.http().retire_server(server);
+    serving.settle();
+    assert_eq!((&idle).read(&mut [0]).unwrap(), 0, "who waits for a request is closed");
+    assert_eq!(serving.hub.http().pending(server), 1);
+    assert!(serving.respond(&taken, b"hello"));
+    assert!(read_response(&mut client, 5).contains("Connection: close"));
+    drop(client);
+    serving.settle();
+    let listener = serving.listener;
+    assert_eq!(serving.hub.http().add_server(listener, OPTIONS), server, "its number is free");
+}
+
+#[test]
 fn a_request_is_taken_once_however_it_is_split() {
     let mut serving = Serving::new(OPTIONS);
     let mut client = serving.connect();

@@ -291,7 +291,8 @@ impl Serving<'_> {
 
     /// Accepts what has come, as far as there is room. `true`: that has failed, which is to be told.
     pub fn accept(&mut self, id: ServerId) -> bool {
-        let given = self.server(id).and_then(|server| server.options.max_accept);
+        let Some(server) = self.server(id) else { return false };
+        let given = server.options.max_accept;
         for _ in 0..given.map_or(ACCEPTED.max(self.streams.ready.len()), |most| most as usize) {
             let now = self.streams.now;
             let Some(server) = self.http.servers.at_mut(id) else { return false };
