@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import * as timers from 'node:timers/promises';
 import { inspect, promisify } from 'node:util';
+import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import {
   type Cooperative,
@@ -157,6 +158,16 @@ hubTest('results that can do something are cooperative, data is not', (t) => {
   t.is(date.getTime(), 0);
   t.is(list[0], original);
   t.is(map.get('me'), original);
+});
+
+hubTest('data of other contexts is data', (t) => {
+  const made = runInNewContext(
+    '({ list: [1], plain: { a: 1 }, map: new Map(), error: new Error("x"), live: { f() {} } })',
+  );
+  const api = cooperative({ get: async (name: string): Promise<unknown> => made[name] });
+  for (const name of ['list', 'plain', 'map', 'error']) t.is(api.get(name), made[name], name);
+  t.is(uncooperative(api.get('live')), made.live);
+  t.not(api.get('live'), made.live);
 });
 
 hubTest('arguments are originals, also in options and arrays', (t) => {
