@@ -321,6 +321,9 @@ hubTest('what is no object is refused, and so are promises and wrong options', (
   t.throws(() => cooperative({}, { signal: 1 }), { message: /signal must be positions by name, got 1/ });
   t.throws(() => cooperative(async () => {}, { signal: -1 }), { instanceOf: RangeError });
   t.throws(() => cooperative({ a: 1 }, { signal: { a: 1 } }), { message: /there is no method a/ });
+  t.throws(() => cooperative({ a() {} }, { unclaimed: { a: 5 as never } }), {
+    message: /unclaimed\.a expects a function, got number/,
+  });
 });
 
 // Iteration
@@ -503,6 +506,24 @@ hubTest('a signal can be known of methods by their names', (t) => {
   api.second();
   t.true(signals[0] instanceof AbortSignal);
   t.is(signals[1], undefined);
+});
+
+hubTest('a result that comes after a kill is given to whom it may concern', (t) => {
+  const [left, right] = [new Account(), new Account()];
+  const opened: Array<{ resolve(account: Account): void; reject(error: Error): void }> = [];
+  const bank = { open: () => new Promise<Account>((resolve, reject) => opened.push({ resolve, reject })) };
+  const unclaimed: unknown[] = [];
+  const api = cooperative(bank, { unclaimed: { open: (account: Account) => unclaimed.push(account) } });
+  const [killed, served, failed] = [1, 2, 3].map(() => spawn(() => api.open()));
+  idle();
+  killed!.kill();
+  failed!.kill();
+  opened[0]!.resolve(left);
+  opened[1]!.resolve(right);
+  opened[2]!.reject(new Error('never mind'));
+  t.is(served!.get(), cooperative(right));
+  idle();
+  t.deepEqual(unclaimed, [left]);
 });
 
 hubTest('timers/promises blocks, and a timeout ends its timers', (t) => {
