@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import * as timers from 'node:timers/promises';
 import { inspect, promisify } from 'node:util';
+import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import {
   type Cooperative,
@@ -157,6 +158,16 @@ hubTest('results that can do something are cooperative, data is not', (t) => {
   t.is(date.getTime(), 0);
   t.is(list[0], original);
   t.is(map.get('me'), original);
+});
+
+hubTest('data of other contexts is data', (t) => {
+  const made = runInNewContext(
+    '({ list: [1], plain: { a: 1 }, map: new Map(), error: new Error("x"), live: { f() {} } })',
+  );
+  const api = cooperative({ get: async (name: string): Promise<unknown> => made[name] });
+  for (const name of ['list', 'plain', 'map', 'error']) t.is(api.get(name), made[name], name);
+  t.is(uncooperative(api.get('live')), made.live);
+  t.not(api.get('live'), made.live);
 });
 
 hubTest('arguments are originals, also in options and arrays', (t) => {
@@ -310,6 +321,9 @@ hubTest('what is no object is refused, and so are promises and wrong options', (
   t.throws(() => cooperative({}, { signal: 1 }), { message: /signal must be positions by name, got 1/ });
   t.throws(() => cooperative(async () => {}, { signal: -1 }), { instanceOf: RangeError });
   t.throws(() => cooperative({ a: 1 }, { signal: { a: 1 } }), { message: /there is no method a/ });
+  t.throws(() => cooperative({ a() {} }, { unclaimed: { a: 5 as never } }), {
+    message: /unclaimed\.a expects a function, got number/,
+  });
 });
 
 // Iteration
@@ -492,6 +506,24 @@ hubTest('a signal can be known of methods by their names', (t) => {
   api.second();
   t.true(signals[0] instanceof AbortSignal);
   t.is(signals[1], undefined);
+});
+
+hubTest('a result that comes after a kill is given to whom it may concern', (t) => {
+  const [left, right] = [new Account(), new Account()];
+  const opened: Array<{ resolve(account: Account): void; reject(error: Error): void }> = [];
+  const bank = { open: () => new Promise<Account>((resolve, reject) => opened.push({ resolve, reject })) };
+  const unclaimed: unknown[] = [];
+  const api = cooperative(bank, { unclaimed: { open: (account: Account) => unclaimed.push(account) } });
+  const [killed, served, failed] = [1, 2, 3].map(() => spawn(() => api.open()));
+  idle();
+  killed!.kill();
+  failed!.kill();
+  opened[0]!.resolve(left);
+  opened[1]!.resolve(right);
+  opened[2]!.reject(new Error('never mind'));
+  t.is(served!.get(), cooperative(right));
+  idle();
+  t.deepEqual(unclaimed, [left]);
 });
 
 hubTest('timers/promises blocks, and a timeout ends its timers', (t) => {

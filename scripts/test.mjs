@@ -158,7 +158,10 @@ if (!existsSync(`${root}/node_modules/.package-lock.json`)) {
   // would be about packages of our tools that do not promise to run on Node 20, though what we use of them does.
   await need('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']);
 }
-if (parts.has('suite')) await need(process.execPath, ['scripts/services.mjs']);
+if (parts.has('suite')) {
+  await need(process.execPath, ['scripts/services.mjs']);
+  await need(process.execPath, ['scripts/test-runners.mjs']);
+}
 if (parts.has('rust')) await testRust();
 if (parts.has('suite') || parts.has('stress')) {
   await need('npm', ['run', 'build']);

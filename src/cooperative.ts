@@ -1,5 +1,5 @@
 /** `cooperative`: objects whose methods return promises, as objects whose methods block. */
-import { type CustomInspectFunction, inspect } from 'node:util';
+import { type CustomInspectFunction, inspect, types } from 'node:util';
 
 import { blockingIterator } from './blocking-iterator.js';
 import { checkCount, checkFlag, checkFunction, checkOptions, describe } from './checks.js';
@@ -139,29 +139,29 @@ const controllers = new WeakMap<object, AbortController>();
 /** What takes results of a function that nobody waits for any more. */
 const takers = new WeakMap<AnyFunction, (result: unknown) => unknown>();
 
-/** Classes whose objects have nothing that could block. */
+/** Classes of Node whose objects have nothing that could block. */
 const dataClasses: Array<abstract new (...args: never[]) => unknown> = [
-  Array,
-  Error,
-  Date,
-  RegExp,
-  Map,
-  Set,
-  WeakMap,
-  WeakSet,
   WeakRef,
-  ArrayBuffer,
-  SharedArrayBuffer,
-  DataView,
-  Object.getPrototypeOf(Uint8Array) as typeof Uint8Array,
-  Promise,
-  String,
-  Number,
-  Boolean,
   URL,
   URLSearchParams,
   AbortSignal,
   AbortController,
+];
+
+/** Those of the language, whichever context they are from. */
+const dataTests: Array<(value: unknown) => boolean> = [
+  Array.isArray,
+  types.isArrayBufferView,
+  types.isAnyArrayBuffer,
+  types.isNativeError,
+  types.isDate,
+  types.isRegExp,
+  types.isMap,
+  types.isSet,
+  types.isWeakMap,
+  types.isWeakSet,
+  types.isPromise,
+  types.isBoxedPrimitive,
 ];
 
 /** By the prototype of objects that are not plain: whether they are more than data. */
@@ -170,14 +170,25 @@ const aliveness = new WeakMap<object, boolean>();
 /** Whether an object can do something: it is a function, has methods, or belongs to a class that is none of data. */
 function isAlive(value: object): boolean {
   if (typeof value === 'function') return true;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === null || prototype === Object.prototype) return hasMethods(value);
-  let known = aliveness.get(prototype as object);
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  if (prototype === null || isPlain(prototype)) return hasMethods(value);
+  let known = aliveness.get(prototype);
   if (known === undefined) {
-    known = !dataClasses.some((dataClass) => value instanceof dataClass);
-    aliveness.set(prototype as object, known);
+    known = !isData(value);
+    aliveness.set(prototype, known);
   }
   return known;
+}
+
+/** Whether objects of this prototype are plain, whichever context they are from. */
+function isPlain(prototype: object | null): boolean {
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+function isData(value: object): boolean {
+  // Errors of applications may be made by other means than those of the language.
+  if (value instanceof Error) return true;
+  return dataTests.some((test) => test(value)) || dataClasses.some((dataClass) => value instanceof dataClass);
 }
 
 function hasMethods(value: object): boolean {
@@ -190,7 +201,7 @@ function hasMethods(value: object): boolean {
 
 /** Whether a call whose result this is waits for it. */
 function isAwaited(value: unknown, { thenables }: Rule): value is PromiseLike<unknown> {
-  if (value instanceof Promise) return true;
+  if (types.isPromise(value)) return true;
   if (!isThenable(value)) return false;
   if (thenables) return true;
   // Other implementations of promises have what the class of Node's has.
@@ -230,8 +241,7 @@ function release(value: unknown): unknown {
   const original = originals.get(value);
   if (original !== undefined) return original;
   if (Array.isArray(value)) return value.some(isCooperative) ? value.map(uncooperative) : value;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return value;
+  if (!isPlain(Object.getPrototypeOf(value) as object | null)) return value;
   for (const key in value) if (isCooperative(value[key as never])) return releasedProperties(value);
   return value;
 }
@@ -427,7 +437,7 @@ export function cooperative<T extends object>(target: T, options?: CooperativeOp
     thenables = false,
     unclaimed,
   } = checkOptions<CooperativeOptions<T>>('cooperative()', options);
-  if (!isObject(target) || target instanceof Promise) {
+  if (!isObject(target) || types.isPromise(target)) {
     const instead = isObject(target) ? 'a promise: use waitFor()' : describe(target);
     throw new TypeError(`cooperative() expects an object, a class or a function, got ${instead}`);
   }

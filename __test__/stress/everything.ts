@@ -14,6 +14,7 @@ import { promisify } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { gunzip, gzip } from 'node:zlib';
 import {
+  cooperative,
   getHub,
   Greenlet,
   GreenletExit,
@@ -113,6 +114,25 @@ const tasks: Record<string, Task> = {
     const response = waitFor((signal) => fetch(`http://127.0.0.1:${ports.http}/${id}`, { signal }));
     const body = waitFor(response.json() as Promise<{ url: string; order: number[] }>);
     expect('fetch', body.url === `/${id}` && body.order.join() === '1,2,3');
+  },
+  cooperative(id) {
+    const zip = cooperative({
+      async pack(text: string) {
+        const packed = await promisify(gzip)(text);
+        return { unpack: async () => String(await promisify(gunzip)(packed)) };
+      },
+    });
+    const text = `text ${id}`.repeat(20);
+    async function* numbers(): AsyncGenerator<number> {
+      for (let i = 0; i < 5; i++) yield Promise.resolve(i);
+    }
+    let sum = 0;
+    for (const number of cooperative(numbers())) {
+      sum += number;
+      if (number === id % 6) break;
+    }
+    const last = Math.min(id % 6, 4);
+    expect('cooperative', zip.pack(text).unpack() === text && sum === (last * (last + 1)) / 2);
   },
   socket(id, ports) {
     using socket = createConnection({ host: '127.0.0.1', port: ports.echo });
