@@ -679,8 +679,15 @@ function startFiber(stackId: number): void {
   fiber._begin(stackId);
 }
 
+/** Throws where the current stack must not be left, not even for a fiber that gives back to it. */
+export function checkCanEnter(): void {
+  const unparkable = current === null ? plainUnparkable : current._trouble?.unparkable;
+  const reason = unparkable?.at(-1);
+  if (reason !== undefined) throw new BlockingSwitchOutError(`running a fiber is not possible ${reason}`);
+}
+
 /**
- * Enters the stack of a fiber, or starts it; from anywhere, the hub included. Returns when it has left its stack by
+ * Enters the stack of a fiber, or starts it, after {@link checkCanEnter}; from anywhere, the hub included. Returns when it has left its stack by
  * {@link leaveFiber}, by parking, or by its end. It starts in the async context of the caller.
  *
  * @returns whether a new stack was made
@@ -796,14 +803,16 @@ export function withdraw(greenlet: Runnable, sender: object): void {
   if (index >= 0) pending.splice(index, 1);
 }
 
+/** As `unparkable` of a greenlet, of plain code: it cannot park anyway, but run fibers. */
+const plainUnparkable: string[] = [];
+
 /**
- * Calls `fn` such that the current greenlet, if there is one, cannot park before it returns.
+ * Calls `fn` such that the current greenlet, if there is one, cannot park before it returns, and no fiber can be run.
  *
  * @param reason - ends the sentence "parking in … is not possible"
  */
 export function withoutParking<T>(reason: string, fn: () => T): T {
-  if (current === null) return fn();
-  const { unparkable } = troubleOf(current);
+  const unparkable = current === null ? plainUnparkable : troubleOf(current).unparkable;
   unparkable.push(reason);
   try {
     return fn();
