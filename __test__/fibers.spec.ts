@@ -1,5 +1,6 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import {
@@ -800,6 +801,27 @@ hubTest('locals of a fiber are its own', (t) => {
   t.is(fiber.run(), 'new');
   t.is(data.owner, 'greenlet');
   t.is(fiber.run(), 'fiber');
+});
+
+hubTest('no fiber is run in code of node:vm with a timeout, and nothing is lost', (t) => {
+  const fiber = yielding();
+  const refused = {
+    instanceOf: BlockingSwitchOutError,
+    message: /^running a fiber is not possible in code that/,
+  };
+  const tryAll = (): void => {
+    t.throws(() => fiber.run(), refused);
+    t.throws(() => fiber.reset(), refused);
+    t.throws(() => fiber.throwInto(1), refused);
+    t.throws(() => Fiber(() => {}).run(), refused);
+  };
+  const inLimits = (): void => void runInNewContext('tryAll()', { tryAll }, { timeout: 60_000 });
+  inLimits();
+  getHub().runCallback(inLimits);
+  idle();
+  t.is(fiber.run(), undefined);
+  t.true(fiber.started);
+  fiber.reset();
 });
 
 test.serial('what plain code waits for is refused as ever, beside fibers', (t) => {

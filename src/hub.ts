@@ -683,9 +683,22 @@ function startFiber(stackId: number): void {
   fiber._begin(stackId);
 }
 
+/** Why the current stack must not be left, not even for a fiber that gives back to it; `undefined`: it may. */
+export function reasonNotToEnter(): string | undefined {
+  const unparkable = current === null ? plainUnparkable : current._trouble?.unparkable;
+  return unparkable?.at(-1);
+}
+
+/** Throws where the current stack must not be left. */
+export function checkCanEnter(): void {
+  const reason = reasonNotToEnter();
+  if (reason !== undefined) throw new BlockingSwitchOutError(`running a fiber is not possible ${reason}`);
+}
+
 /**
- * Enters the stack of a fiber, or starts it, or a greenlet that is scheduled; from anywhere, the hub included. Returns when it has left its stack by
- * {@link leaveFiber}, by parking, or by its end. It starts in the async context of the caller.
+ * Enters the stack of a fiber, or starts it or a greenlet that is scheduled; from anywhere, the hub included, unless there is
+ * a {@link reasonNotToEnter}. Returns when it has left its stack by {@link leaveFiber}, by parking, or by its end. It starts in the
+ * async context of the caller.
  *
  * @returns whether a new stack was made
  * @throws if it has no stack and none can be had
@@ -800,14 +813,16 @@ export function withdraw(greenlet: Runnable, sender: object): void {
   if (index >= 0) pending.splice(index, 1);
 }
 
+/** As `unparkable` of a greenlet, of plain code: it cannot park anyway, but run fibers. */
+const plainUnparkable: string[] = [];
+
 /**
- * Calls `fn` such that the current greenlet, if there is one, cannot park before it returns.
+ * Calls `fn` such that the current greenlet, if there is one, cannot park before it returns, and no fiber can be run.
  *
  * @param reason - ends the sentence "parking in … is not possible"
  */
 export function withoutParking<T>(reason: string, fn: () => T): T {
-  if (current === null) return fn();
-  const { unparkable } = troubleOf(current);
+  const unparkable = current === null ? plainUnparkable : troubleOf(current).unparkable;
   unparkable.push(reason);
   try {
     return fn();

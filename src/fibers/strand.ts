@@ -4,6 +4,7 @@ import { GreenletExit } from '../errors.js';
 import { RawGreenlet, State } from '../greenlet.js';
 import {
   beforeLeaving,
+  checkCanEnter,
   enterFiber,
   leaveFiber,
   leaveStack,
@@ -54,6 +55,7 @@ export class Strand extends RawGreenlet {
 
   /** Starts it. What it yields or returns, as {@link resume}. `made()` is called if a new stack was made for it. */
   begin(made: () => void): unknown {
+    checkCanEnter();
     this.isResumed = true;
     if (enterFiber(this)) made();
     this.isResumed = false;
@@ -62,6 +64,7 @@ export class Strand extends RawGreenlet {
 
   /** Goes on with a yielding strand: its yield returns `value`, or throws it. Returns what it yields or returns next. */
   resume(value: unknown, isThrown: boolean): unknown {
+    checkCanEnter();
     this.passed = value;
     this.isThrown = isThrown;
     this.isResumed = true;
@@ -72,6 +75,7 @@ export class Strand extends RawGreenlet {
 
   /** Ends a yielding strand by a zombie exception. Returns what it returns nevertheless. */
   unwind(): unknown {
+    checkCanEnter();
     const zombie = new Error('This Fiber is a zombie');
     this.zombie = zombie;
     refuseParks(this, zombie);

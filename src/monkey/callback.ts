@@ -2,7 +2,7 @@
 import { captureContext } from '../context.js';
 import { GreenletExit } from '../errors.js';
 import { Greenlet } from '../greenlet.js';
-import { currentRunnable } from '../hub.js';
+import { currentRunnable, reasonNotToEnter } from '../hub.js';
 
 /** Any function. */
 export type AnyFunction = (this: unknown, ...args: unknown[]) => unknown;
@@ -58,9 +58,11 @@ class CallbackGreenlet extends Greenlet {
 
 /**
  * Calls `callback` in a greenlet of its own, at once: the caller goes on when it has ended or parked. Until then it returns
- * and throws to the caller; what it throws later is an uncaught exception. In a greenlet this is a plain call.
+ * and throws to the caller; what it throws later is an uncaught exception. In a greenlet, and where the stack must not be left,
+ * this is a plain call.
  */
 export function callInGreenlet(callback: AnyFunction, receiver: unknown, args: unknown[]): unknown {
-  if (currentRunnable() !== null) return Reflect.apply(callback, receiver, args);
+  const isPlain = currentRunnable() !== null || reasonNotToEnter() !== undefined;
+  if (isPlain) return Reflect.apply(callback, receiver, args);
   return new CallbackGreenlet(callback, receiver, args).call();
 }
