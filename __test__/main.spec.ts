@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -190,6 +190,28 @@ same('an ES module by its syntax', {
   args: ['a.js'],
 });
 same('a JSON file', { files: { 'a.json': '{}' }, args: ['a.json'] });
+
+if (process.allowedNodeEnvironmentFlags.has('--entry-url'))
+  same('a script given by its address', {
+    files: { 'a b.mjs': 'console.log(import.meta.url)' },
+    flags: ['--entry-url', '--no-warnings'],
+    args: ['./a%20b.mjs'],
+    ways: ['-r'],
+  });
+for (const flags of [[], ['--preserve-symlinks-main']]) {
+  test(`as node: a script behind a link ${flags.join()}`, async (t) => {
+    const cwd = folderFor(t, {
+      'a/b.js': 'console.log(__filename); require("./c")',
+      'a/c.js': 'console.log(__filename)',
+    });
+    symlinkSync('a/b.js', join(cwd, 'link.js'));
+    const ways = [flags, [COMMAND, ...flags], ['-r', MAIN, ...flags]];
+    const [expected, ...outcomes] = await Promise.all(
+      ways.map((way) => launch([...way, 'link.js'], { cwd })),
+    );
+    for (const outcome of outcomes) t.deepEqual(comparable(outcome), comparable(expected!));
+  });
+}
 
 // Errors
 

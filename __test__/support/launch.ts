@@ -83,6 +83,7 @@ export function removeFolder(folder: string): void {
 /** What a program has said, without what differs from run to run or tells how it was loaded. */
 export function comparable({ code, signal, stdout, stderr }: Outcome): object {
   const said = stderr
+    .replaceAll(/^(\s+at .*) \{$/gm, '$1\n{')
     .split('\n')
     .filter(
       (line) =>
