@@ -457,6 +457,13 @@ export const operations = [
   httpApp('koa', 'a Koa app', [within('node', 0.83)]),
   httpApp('hono', 'a Hono app', [within('node', 0.67)]),
   {
+    name: 'http-patched',
+    server: 'http-patched',
+    metrics: httpMetrics('http-patched', 50, 'HTTP, an Express 5 app on node:http, patched', [
+      within('node', 1.11),
+    ]),
+  },
+  {
     name: 'http-idle',
     server: 'http-server',
     metrics: [

@@ -91,23 +91,28 @@ function prepare(): Place {
   return { directory, descriptor: openSync(join(directory, 'file'), 'r+') };
 }
 
-/** What a case does in a new directory. */
-function observe({ call }: Case): unknown {
-  const place = prepare();
+/** What a case gives. */
+function outcomeOf({ call }: Case, place: Place): Record<string, unknown> {
   const { directory } = place;
-  const outcome: Record<string, unknown> = {};
-  const home = process.cwd();
-  // Names that are wrong, but not refused, are relative to here.
-  process.chdir(directory);
   try {
-    outcome.value = plain(call(place), directory);
+    return { value: plain(call(place), directory) };
   } catch (error) {
     const fields = FIELDS.map((field) => [
       field,
       plain((error as Record<string, unknown>)[field], directory),
     ]);
-    Object.assign(outcome, Object.fromEntries(fields), { kind: (error as object)?.constructor?.name });
+    return { ...Object.fromEntries(fields), kind: (error as object)?.constructor?.name };
   }
+}
+
+/** What a case gives and leaves in a new directory. */
+function observe(one: Case): unknown {
+  const place = prepare();
+  const { directory } = place;
+  const home = process.cwd();
+  // Names that are wrong, but not refused, are relative to here.
+  process.chdir(directory);
+  const outcome = outcomeOf(one, place);
   process.chdir(home);
   outcome.left = contentOf(directory);
   try {
@@ -120,9 +125,17 @@ function observe({ call }: Case): unknown {
 }
 
 /** Fails unless the case does the same in a greenlet and outside. */
-export async function compare(t: ExecutionContext, one: Case): Promise<void> {
+export async function compareFiles(t: ExecutionContext, one: Case): Promise<void> {
   const outside = observe(one);
   const inside = await spawn(() => observe(one));
+  t.deepEqual(inside, outside, one.title);
+}
+
+/** As {@link compareFiles}, for what needs no files. */
+export async function compare(t: ExecutionContext, one: Case): Promise<void> {
+  const nowhere: Place = { directory: '/none', descriptor: -1 };
+  const outside = outcomeOf(one, nowhere);
+  const inside = await spawn(() => outcomeOf(one, nowhere));
   t.deepEqual(inside, outside, one.title);
 }
 

@@ -3,6 +3,7 @@ import greenstack = require('greenstack');
 import type {} from 'greenstack/main';
 import dns = require('greenstack/dns');
 import http = require('greenstack/http');
+import monkey = require('greenstack/monkey');
 import select = require('greenstack/select');
 import server = require('greenstack/server');
 import socket = require('greenstack/socket');
@@ -36,3 +37,5 @@ export const encrypted = (): tls.TlsSocket =>
     secureContext: tls.createSecureContext({ ca: '' }),
     servername: 'localhost',
   });
+
+export const patched: boolean = monkey.patchAll({ timers: false }) && monkey.isModulePatched('fs');

@@ -14,6 +14,14 @@ import {
 } from 'greenstack/http';
 import { type AddrInfo, type LookupAddress, Resolver, getAddrInfo, lookup, resolve4 } from 'greenstack/dns';
 import type {} from 'greenstack/main';
+import {
+  DoNotPatch,
+  type PatchEvent,
+  type PatchOptions,
+  getOriginal,
+  patchEvents,
+  patching,
+} from 'greenstack/monkey';
 import { DatagramServer, type Listener, StreamServer } from 'greenstack/server';
 import { POLLIN, type Poller, Selector, poll, select } from 'greenstack/select';
 import {
@@ -131,3 +139,10 @@ export const pages = (): string[] => {
   const response: FetchResponse = fetch('http://localhost', { method: 'POST', timeout: 5 });
   return [response.text(limits), ...[...response].map(String)];
 };
+
+export const parts: PatchOptions = { fs: true, net: false };
+patching.on('willPatchModule', ({ module }: PatchEvent) => {
+  if (module === 'fs') throw new DoNotPatch();
+});
+export const original: unknown = getOriginal('fs', 'readFileSync');
+export const isNew: boolean = patchEvents(process, ['SIGHUP']);

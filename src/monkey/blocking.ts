@@ -142,10 +142,10 @@ function argumentsFor({ count, adapt }: Form, args: unknown[]): unknown[] {
  */
 export function byCallback(call: string, original: AnyFunction, form: Form): AnyFunction {
   return blockingForm(original, (receiver, args, self) => {
+    if (form.suits?.(args) === false) return undefined;
     const passed = argumentsFor(form, args);
     // It would be taken for the callback.
-    if (passed.some((argument) => typeof argument === 'function') || form.suits?.(args) === false)
-      return undefined;
+    if (passed.some((argument) => typeof argument === 'function')) return undefined;
     let isRefused = false;
     const start = (callback: (...values: unknown[]) => void): void => {
       try {

@@ -236,8 +236,10 @@ export function childProcessReplacements(): Replacement[] {
       owner,
       key: 'execFileSync',
       value: blockingForm(execFileSync, (_, [file, ...rest], self) => {
+        if (rest[0] !== undefined && typeof rest[0] !== 'object') return undefined;
         const args = Array.isArray(rest[0]) ? (rest[0] as string[]) : [];
         const isFirst = !Array.isArray(rest[0]) && typeof rest[0] === 'object' && rest[0] !== null;
+        if (isFirst && rest[1] !== undefined && rest[1] !== null) return undefined;
         const options = ((isFirst ? rest[0] : rest[1]) ?? {}) as Options;
         const result = runChild('child_process.execFileSync()', start, file, args, options);
         if (result === undefined) return undefined;

@@ -30,6 +30,8 @@ const isRequest = oneOf([
   'clientError',
   'dropRequest',
 ]);
+/** What brings a body. Whoever parses it goes on from there to handlers. */
+const isContent = oneOf(['data', 'end']);
 const isStream = oneOf(['stream', 'session', 'request', 'checkContinue', 'connect']);
 
 /** Whether the only listener is Node's own, by which one kind of server is built on another: it need not be in a greenlet. */
@@ -56,6 +58,8 @@ export function httpReplacements(): Replacement[] {
   return [
     emitReplacement(http.Server.prototype, isRequest),
     emitReplacement(https.Server.prototype, isRequest),
+    emitReplacement(http.IncomingMessage.prototype, isContent),
+    emitReplacement(http2.Http2ServerRequest.prototype, isContent),
     ...prototypes.map((prototype) => emitReplacement(prototype, isStream)),
   ];
 }

@@ -24,6 +24,14 @@ function isData(value: unknown): boolean {
   return typeof value === 'string' || ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
 }
 
+/** Knowing the size beforehand, the synchronous form writes it down. */
+function withSize([data, options]: unknown[]): unknown[] {
+  if (options !== undefined && typeof options !== 'object') return [data, options];
+  const pledgedSrcSize =
+    typeof data === 'string' ? Buffer.byteLength(data) : (data as ArrayBuffer).byteLength;
+  return [data, { pledgedSrcSize, ...options }];
+}
+
 /** What is replaced in `node:zlib`. */
 export function zlibReplacements(): Replacement[] {
   const owner = require('node:zlib') as Record<string, AnyFunction>;
@@ -31,5 +39,7 @@ export function zlibReplacements(): Replacement[] {
     `${name}Sync`,
     { callback: owner[name] as AnyFunction, count: 2, suits: ([data]) => isData(data) },
   ]);
-  return replaceEach('zlib', owner, Object.fromEntries(forms));
+  const all: Record<string, Form> = Object.fromEntries(forms);
+  all.zstdCompressSync = { ...(all.zstdCompressSync as Form), adapt: withSize };
+  return replaceEach('zlib', owner, all);
 }

@@ -24,7 +24,7 @@ func load() {
 	case "bulk":
 		loadBulk(server)
 	case "http-hello", "http-post-json", "http-large", "http-backend",
-		"http-listener", "http-express4", "http-express5", "http-koa", "http-hono":
+		"http-listener", "http-express4", "http-express5", "http-koa", "http-hono", "http-patched":
 		loadHTTP(operation, server)
 	case "http-idle":
 		loadHTTPIdle(server)
