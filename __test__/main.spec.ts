@@ -1,7 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import { version } from 'greenstack';
 import {
@@ -45,10 +47,7 @@ interface Same extends LaunchOptions {
 }
 
 /** Runs a program by `node` and in the ways of greenstack, and compares what they print and how they end. */
-function same(
-  title: string,
-  { files, args, flags = [], ways = ['the command', '-r'], ...options }: Same,
-): void {
+function same(title: string, { files, args, flags = [], ways = ['the command'], ...options }: Same): void {
   test(`as node: ${title}`, async (t) => {
     const cwd = folderFor(t, files);
     const [expected, ...outcomes] = await Promise.all(
@@ -65,7 +64,7 @@ function same(
 /** Runs a program in the ways of greenstack; each has to print these lines and succeed. */
 function prints(
   title: string,
-  { files, args, flags = [], ways = ['the command', '-r'], ...options }: Same,
+  { files, args, flags = [], ways = ['the command'], ...options }: Same,
   lines: string[],
 ): void {
   test(title, async (t) => {
@@ -191,6 +190,28 @@ same('an ES module by its syntax', {
   args: ['a.js'],
 });
 same('a JSON file', { files: { 'a.json': '{}' }, args: ['a.json'] });
+
+if (process.allowedNodeEnvironmentFlags.has('--entry-url'))
+  same('a script given by its address', {
+    files: { 'a b.mjs': 'console.log(import.meta.url)' },
+    flags: ['--entry-url', '--no-warnings'],
+    args: ['./a%20b.mjs'],
+    ways: ['-r'],
+  });
+for (const flags of [[], ['--preserve-symlinks-main']]) {
+  test(`as node: a script behind a link ${flags.join()}`, async (t) => {
+    const cwd = folderFor(t, {
+      'a/b.js': 'console.log(__filename); require("./c")',
+      'a/c.js': 'console.log(__filename)',
+    });
+    symlinkSync('a/b.js', join(cwd, 'link.js'));
+    const ways = [flags, [COMMAND, ...flags], ['-r', MAIN, ...flags]];
+    const [expected, ...outcomes] = await Promise.all(
+      ways.map((way) => launch([...way, 'link.js'], { cwd })),
+    );
+    for (const outcome of outcomes) t.deepEqual(comparable(outcome), comparable(expected!));
+  });
+}
 
 // Errors
 
@@ -346,6 +367,7 @@ export const x = 1;`,
       'c.mjs': 'import "./b.mjs"; export const c = 1;',
     },
     args: ['a.mjs'],
+    ways: all,
   },
   ["b Cannot access 'x' before initialization", 'end', 'b x c'],
 );
@@ -409,7 +431,6 @@ require('node:child_process').execSync('sleep 0.05'); other.kill();
 console.log(isModulePatched('fs'), turns > 1);`,
     },
     args: ['--patch', 'a.js'],
-    ways: ['the command'],
   },
   ['true true'],
 );
@@ -464,32 +485,27 @@ same('-e', {
     'one',
     'two',
   ],
-  ways: ['the command'],
 });
 same('-p', {
   files: {},
   args: ['-p', '[1, process.argv.length, module.paths[0]]', 'one'],
-  ways: ['the command'],
 });
-same('an error of -e', { files: {}, args: ['-e', '\n  throw new Error("x")'], ways: ['the command'] });
+same('an error of -e', { files: {}, args: ['-e', '\n  throw new Error("x")'] });
 // Where Node strips types, it adds what its parser of types says.
-if (!stripsTypes)
-  same('a syntax error of -e', { files: {}, args: ['-e', 'let x = ;'], ways: ['the command'] });
+if (!stripsTypes) same('a syntax error of -e', { files: {}, args: ['-e', 'let x = ;'] });
 same('an ES module from the command line', {
   files: {},
   args: ['--input-type=module', '-e', 'import { sep } from "node:path"; console.log(sep, typeof require)'],
-  ways: ['the command'],
 });
 same('a script from stdin', {
   files: {},
   args: ['-', 'one'],
   input: 'console.log(process.argv.slice(1), __filename)',
-  ways: ['the command'],
 });
 
 prints(
   'code from the command line may block',
-  { files: {}, args: ['-p', `${require_} sleep(1); getCurrent().name`], ways: ['the command'] },
+  { files: {}, args: ['-p', `${require_} sleep(1); getCurrent().name`] },
   ['main'],
 );
 prints(
@@ -498,7 +514,6 @@ prints(
     files: {},
     args: [],
     input: `${import_} sleep(1); console.log(getCurrent().name)`,
-    ways: ['the command'],
   },
   ['main'],
 );
@@ -521,10 +536,10 @@ test('with options of Node, code from the command line may block', async (t) => 
     COMMAND,
     '--no-warnings',
     '-p',
-    `${require_} sleep(1); process.execArgv`,
+    `${require_} sleep(1); process.execArgv[0]`,
     'x',
   ]);
-  t.deepEqual(outcome, { code: 0, signal: null, stdout: "[ '--no-warnings' ]\n", stderr: '' });
+  t.deepEqual(outcome, { code: 0, signal: null, stdout: '--no-warnings\n', stderr: '' });
 });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -626,6 +641,34 @@ const worker = new Worker('./b.js'); waitFor(new Promise((resolve) => worker.on(
   ['null', 'end'],
 );
 
+prints(
+  'the top level of what is forked may block, too',
+  {
+    files: {
+      'a.js': `const { fork } = require('node:child_process'); fork('./b.js', ['one']).on('exit', (code) => console.log('end', code));`,
+      'b.js': `${require_} sleep(1); console.log(getCurrent().name, process.argv[2]);`,
+    },
+    args: ['a.js'],
+    ways: all,
+  },
+  ['main one', 'end 0'],
+);
+
+test('a server may be served at the top level until a signal comes', async (t) => {
+  const cwd = folderFor(t, {
+    'a.js': `const { StreamServer } = require(${JSON.stringify(join(PACKAGE, 'dist', 'server.js'))});
+const server = new StreamServer('127.0.0.1:0', (socket) => socket.sendAll('hello'));
+server.start(); console.log(server.address.port); server.serveForever();`,
+  });
+  const child = spawn(process.execPath, [COMMAND, 'a.js'], { cwd });
+  t.teardown(() => child.kill('SIGKILL'));
+  const [port] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
+  const hello = await text(connect(Number(port), '127.0.0.1'));
+  t.is(hello, 'hello');
+  child.kill('SIGTERM');
+  t.deepEqual(await once(child, 'exit'), [null, 'SIGTERM']);
+});
+
 test('greenstack/main in a program that runs is refused', async (t) => {
   const { code, stderr } = await launch(['-e', `require(${JSON.stringify(MAIN)})`]);
   t.is(code, 1);
@@ -633,6 +676,16 @@ test('greenstack/main in a program that runs is refused', async (t) => {
 });
 
 // The command
+
+test('package.json names the command', (t) => {
+  const { bin, files } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')) as {
+    bin: { greenstack: string };
+    files: string[];
+  };
+  t.is(join(PACKAGE, bin.greenstack), COMMAND);
+  t.true(files.includes(bin.greenstack.split('/')[0]!));
+  t.true(readFileSync(COMMAND, 'utf8').startsWith('#!/usr/bin/env node\n'));
+});
 
 test('--version', async (t) => {
   const { stdout, code } = await launch([COMMAND, '--version']);

@@ -5,7 +5,7 @@
  * Worker threads, which preload it too, are left as they are. gevent: a script is in the main greenlet anyway.
  */
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 
 import { GreenstackError } from './errors.js';
@@ -28,8 +28,13 @@ function replaceRunMain(): void {
     loader.runMain = runMain;
     // What else is to be loaded first, Node loads before any script, be it only ours.
     if (isGiven(LOADING)) runMain(ENTRY);
-    else runScript(script as string);
+    else runScript(isGiven(/(?:^|\s)--entry-url(?:\s|$)/) ? pathOf(script as string) : (script as string));
   };
+}
+
+/** The path of a script that is given as an address. */
+function pathOf(script: string): string {
+  return fileURLToPath(new URL(script, pathToFileURL(`${process.cwd()}/`)));
 }
 
 /** Preloaded by `--import`: Node has decided already to import the script, which it then resolves to ours. */

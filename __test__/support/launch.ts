@@ -21,8 +21,25 @@ export interface LaunchOptions {
   signalWhenReady?: NodeJS.Signals;
 }
 
+/** Tests of a file begin all at once; so many of their processes run at the same time. */
+const AT_ONCE = 4;
+let running = 0;
+const waiting: Array<() => void> = [];
+
 /** Runs this Node with arguments. Rejects only if it hangs. */
-export function launch(args: readonly string[], options: LaunchOptions = {}): Promise<Outcome> {
+export async function launch(args: readonly string[], options: LaunchOptions = {}): Promise<Outcome> {
+  if (running === AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
+  else running++;
+  try {
+    return await start(args, options);
+  } finally {
+    const next = waiting.shift();
+    if (next === undefined) running--;
+    else next();
+  }
+}
+
+function start(args: readonly string[], options: LaunchOptions): Promise<Outcome> {
   const { cwd, env = {}, input, signalWhenReady } = options;
   const child = spawn(process.execPath, args, { cwd, env: { ...process.env, NODE_OPTIONS: '', ...env } });
   return new Promise((resolve, reject) => {
@@ -66,6 +83,7 @@ export function removeFolder(folder: string): void {
 /** What a program has said, without what differs from run to run or tells how it was loaded. */
 export function comparable({ code, signal, stdout, stderr }: Outcome): object {
   const said = stderr
+    .replaceAll(/^(\s+at .*) \{$/gm, '$1\n{')
     .split('\n')
     .filter(
       (line) =>

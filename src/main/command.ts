@@ -36,9 +36,14 @@ const INVALID_COMMAND_LINE = 9;
 const MAIN = join(__dirname, '..', 'main.js');
 const MONKEY = join(__dirname, '..', 'monkey', 'index.js');
 
+function preloadedBy({ patches }: CommandLine): string[] {
+  return [...(patches ? ['-r', MONKEY] : []), '-r', MAIN];
+}
+
 /** The arguments of a Node with options that does what is asked. */
-function argumentsOfNode({ request, patches, inputType, nodeOptions, args }: CommandLine): string[] {
-  const preloaded = [...(patches ? ['-r', MONKEY] : []), '-r', MAIN];
+function argumentsOfNode(line: CommandLine): string[] {
+  const { request, patches, inputType, nodeOptions, args } = line;
+  const preloaded = preloadedBy(line);
   const own = [
     ...(patches ? ['--patch'] : []),
     ...(inputType === 'unclear' ? [] : [`--input-type=${inputType}`]),
@@ -64,6 +69,8 @@ function execute(line: CommandLine): void {
     return void process.stdout.write(`greenstack ${version} on node ${process.version}\n`);
   if (nodeOptions.length > 0) return replaceBy(argumentsOfNode(line));
   if (patches) patch();
+  // What is forked inherits it, as from a Node that has preloaded it.
+  process.execArgv.push(...preloadedBy(line));
   const [node] = process.argv as [string];
   switch (request.kind) {
     case 'script':
