@@ -26,10 +26,10 @@ function isData(value: unknown): boolean {
 
 /** Knowing the size beforehand, the synchronous form writes it down. */
 function withSize([data, options]: unknown[]): unknown[] {
-  if (options !== undefined && typeof options !== 'object') return [data, options];
   const pledgedSrcSize =
     typeof data === 'string' ? Buffer.byteLength(data) : (data as ArrayBuffer).byteLength;
-  return [data, { pledgedSrcSize, ...options }];
+  const given = typeof options === 'object' ? options : {};
+  return [data, { pledgedSrcSize, ...given }];
 }
 
 /** What is replaced in `node:zlib`. */
