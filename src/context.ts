@@ -76,11 +76,17 @@ function learnFrom(resource: ResourceWithStores): void {
 
 /** The async id of the resource that was learned from last: it gets nothing unknown any more. */
 let learnedId = TURN_ASYNC_ID;
+/** The last one without an id of its own: there are hardly any but Node's, of top levels and promise reactions, and the hub's. */
+let learnedWithoutId: object | null = null;
 
 /** As {@link captureStores} outside greenlets, once {@link followGreenlets} was called. */
 function saveCallerStores(): Stores {
   const id = executionAsyncId();
-  if (id !== learnedId || id === TURN_ASYNC_ID) {
+  if (id === TURN_ASYNC_ID) {
+    const resource = currentResource();
+    if (resource !== learnedWithoutId) learnFrom(resource);
+    learnedWithoutId = resource;
+  } else if (id !== learnedId) {
     learnFrom(currentResource());
     learnedId = id;
   }

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { joinAll, run, sleep, spawn, Timeout, waitFor } from 'greenstack';
+import { fiberChecks } from './fibers.js';
 import { checks } from './primitives.js';
 
 const COUNT = Number(process.argv[2] ?? 30);
@@ -50,7 +51,7 @@ function busy(id: number): void {
 }
 
 /** Threads of threads take too long to start. */
-const primitives = Object.entries(checks).filter(([name]) => name !== 'threads');
+const primitives = Object.entries({ ...checks, ...fiberChecks }).filter(([name]) => name !== 'threads');
 
 function fillWorker(): void {
   for (let count = 0; count < 100; count++) spawn(() => sleep(3_600_000));

@@ -15,6 +15,9 @@ import { join } from 'node:path';
 const ROOT = join(__dirname, '..', '..');
 const SUITES = join(ROOT, '__test__', 'fiber-suites');
 const CACHE = join(ROOT, 'node_modules', '.cache', 'greenstack-fiber-suites');
+/** Set when something could not be fetched: nothing else is tried then. */
+let isOffline = false;
+
 const FETCH_LIMIT = 90_000;
 const HANG_LIMIT = 90_000;
 
@@ -29,22 +32,28 @@ export function fetchSuite(name: string): string | undefined {
   const lock = readFileSync(join(pins, 'package-lock.json'));
   const folder = join(CACHE, `${name}-${createHash('sha256').update(lock).digest('hex').slice(0, 12)}`);
   if (!existsSync(folder)) {
+    if (isOffline) return undefined;
     // Under a name of its own until it is complete: others may fetch at the same time.
     const incomplete = `${folder}.${process.pid}`;
     mkdirSync(incomplete, { recursive: true });
     for (const file of ['package.json', 'package-lock.json'])
       copyFileSync(join(pins, file), join(incomplete, file));
     try {
-      execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
-        cwd: incomplete,
-        timeout: FETCH_LIMIT,
-        stdio: 'ignore',
-      });
+      execFileSync(
+        'npm',
+        ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--fetch-retries=0', '--loglevel=error'],
+        {
+          cwd: incomplete,
+          timeout: FETCH_LIMIT,
+          stdio: 'ignore',
+        },
+      );
       const modules = join(incomplete, 'node_modules');
       renameSync(join(modules, 'fibers'), join(modules, 'fibers-original'));
       symlinkSync(ROOT, join(modules, 'greenstack'));
       if (!existsSync(folder)) renameSync(incomplete, folder);
     } catch {
+      isOffline = true;
       return undefined;
     } finally {
       rmSync(incomplete, { recursive: true, force: true });
