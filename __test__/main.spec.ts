@@ -13,6 +13,7 @@ import {
   launch,
   type LaunchOptions,
   MAIN,
+  MONKEY,
   PACKAGE,
   removeFolder,
 } from './support/launch.js';
@@ -425,7 +426,7 @@ prints(
   '--patch: what would stop the process parks the top level',
   {
     files: {
-      'a.js': `${require_} const { isModulePatched } = require(${JSON.stringify(join(PACKAGE, 'dist', 'monkey', 'index.js'))});
+      'a.js': `${require_} const { isModulePatched } = require(${JSON.stringify(MONKEY)});
 let turns = 0; const other = spawn(() => { for (;;) { sleep(0); turns++ } });
 require('node:child_process').execSync('sleep 0.05'); other.kill();
 console.log(isModulePatched('fs'), turns > 1);`,
@@ -435,8 +436,26 @@ console.log(isModulePatched('fs'), turns > 1);`,
   ['true true'],
 );
 
+for (const way of [
+  ['-r', MONKEY],
+  [COMMAND, '--patch'],
+]) {
+  test(`greenlets that require the same module when fs is patched: ${way[0] === COMMAND ? '--patch' : '-r'}`, async (t) => {
+    const cwd = folderFor(t, {
+      'a.js': `const { run, joinAll, spawn } = require(${GREENSTACK});
+run(() => {
+  const all = [1, 2, 3].map(() => spawn(() => require('./b').length)); joinAll(all);
+  console.log(all.map(({ value }) => value).join());
+});`,
+      'b.js': `exports.half = true; exports.length = require('node:fs').readFileSync(__filename, 'utf8').slice(0, 7).length;`,
+    });
+    const outcome = await launch([...way, 'a.js'], { cwd });
+    t.deepEqual(outcome, { code: 0, signal: null, stdout: '7,7,7\n', stderr: '' });
+  });
+}
+
 test('--patch with options of Node', async (t) => {
-  const code = `require(${JSON.stringify(join(PACKAGE, 'dist', 'monkey', 'index.js'))}).isModulePatched('fs')`;
+  const code = `require(${JSON.stringify(MONKEY)}).isModulePatched('fs')`;
   const cwd = folderFor(t, { 'a.js': `console.log(${code})` });
   const outcomes = await Promise.all([
     launch([COMMAND, '--patch', '--no-deprecation', 'a.js'], { cwd }),

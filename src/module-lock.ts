@@ -1,6 +1,6 @@
 /**
- * Modules that greenlets load at the same time. Node loads a module at one go, unless its top level parks, or reading its file
- * does: then others would find what it has exported so far. So whoever requires a module that another greenlet is loading waits
+ * Modules that greenlets load at the same time. Node loads a module at one go, unless its top level parks:
+ * then others would find what it has exported so far. So whoever requires a module that another greenlet is loading waits
  * until that is done, except where the two wait for each other: a cycle is what it is everywhere.
  *
  * Python: the import lock of each module.

@@ -8,6 +8,7 @@ import type { Outcome } from './program.js';
 export const PACKAGE = dirname(require.resolve('greenstack/package.json'));
 export const COMMAND = join(PACKAGE, 'dist', 'main', 'command.js');
 export const MAIN = join(PACKAGE, 'dist', 'main.js');
+export const MONKEY = join(PACKAGE, 'dist', 'monkey', 'index.js');
 
 /** A process that does not end counts as hung after so many milliseconds. */
 const HANG_LIMIT = 60_000;

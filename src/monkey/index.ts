@@ -1,5 +1,6 @@
 /** `greenstack/monkey`: Node's own modules, made such that they park greenlets rather than stop the process. */
 import { checkFlag, checkOptions } from '../checks.js';
+import { lockModules } from '../module-lock.js';
 import { atomicsReplacements } from './atomics.js';
 import { childProcessReplacements } from './child-process.js';
 import { cryptoReplacements } from './crypto.js';
@@ -101,6 +102,8 @@ function warnOfCaptures(): void {
 /** Patches one part. */
 function patch(part: Part): boolean {
   const [module, make] = PARTS[part];
+  // The top level of a module that reads files may park from now on.
+  if (part === 'fs') lockModules();
   return install(module, make);
 }
 
