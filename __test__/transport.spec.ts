@@ -6,6 +6,7 @@ import type { ExecutionContext } from 'ava';
 import {
   ConcurrentObjectUseError,
   getSwitchInterval,
+  type Greenlet,
   GreenletExit,
   idle,
   setSwitchInterval,
@@ -15,8 +16,9 @@ import {
 } from 'greenstack';
 import { select } from 'greenstack/select';
 import { type Connection, type Socket, type SocketTimeout, waitRead, waitWrite } from 'greenstack/socket';
-import { thrownBy } from './support/greenlets.js';
+import { burn, thrownBy } from './support/greenlets.js';
 import { hubTest } from './support/hub-test.js';
+import { muted } from './support/stderr.js';
 import { checksum, echo, flood, greet, silent } from './support/servers.js';
 import { pattern, recvAll, recvExactly, sha1 } from './support/streams.js';
 import { type Transport, transports } from './support/transports.js';
@@ -127,6 +129,21 @@ transportTest(
     t.throws(() => socket.recv(1, { timeout: 5 }), { code: 'ETIMEDOUT' });
     socket.sendAll('still here');
     t.is(recvExactly(socket, 10).toString(), 'still here');
+  },
+);
+
+pairTest(
+  'what has come by the end of the time is received, though nobody has looked before',
+  (t, left, right) => {
+    let reader: Greenlet<string>;
+    // Until it is parked and its time is not up.
+    do {
+      reader = spawn(() => right.recv(1, 30).toString());
+      muted(idle);
+    } while (reader.ready);
+    left.sendAll('x');
+    burn(40);
+    t.is(reader.get(), 'x');
   },
 );
 

@@ -60,7 +60,7 @@ impl Core {
         &self,
         key: SocketKey,
         side: Side,
-        park_allowed: bool,
+        mut park_allowed: bool,
         mut operation: impl FnMut() -> Result<io::Result<usize>, Failure>,
     ) -> Result<f64, Failure> {
         let own = self.current.borrow().as_ref().map(|runner| runner.id);
@@ -83,7 +83,8 @@ impl Core {
             }
             match self.park_on(key, side)? {
                 Ok(Cause::Woken) => {}
-                Ok(Cause::Deadline) => return Ok(TIMED_OUT),
+                // What has come by now counts, too: both may have happened while this thread stood still.
+                Ok(Cause::Deadline) => park_allowed = false,
                 Ok(Cause::Interrupted) => return Ok(INTERRUPTED),
                 Err(code) => return Ok(code),
             }
