@@ -47,6 +47,9 @@ export type SpawnFunction = <Args extends unknown[]>(
   ...args: Args
 ) => unknown;
 
+/** How many are taken one after another, however many others are ready. */
+const MOST_TAKEN = 1000;
+
 /** Where handlers run; see {@link ServerOptions.spawn}. */
 export type SpawnMode = 'default' | 'raw' | number | Group | SpawnFunction | null;
 
@@ -57,7 +60,10 @@ export interface ServerOptions {
    * a `Pool` or `Group`: in that; a function: whatever that does; `null`: in the hub, where nothing can wait.
    */
   spawn?: SpawnMode | undefined;
-  /** How many are taken one after another before others have their turn (default: 100). gevent: `max_accept`. */
+  /**
+   * How many are taken one after another before others have their turn (default: 100; or as many as these are, up to 1000).
+   * gevent: `max_accept`.
+   */
   maxAccept?: number | undefined;
   /** How long to pause after a failure, in ms, the first time (default: 10). It doubles each time. gevent: `min_delay`. */
   minDelay?: number | undefined;
@@ -233,6 +239,8 @@ export abstract class BaseServer<Item> implements Mortal {
   pool: Group | null = null;
 
   #maxAccept: number;
+  /** Whether more are taken than that while more others are ready: a fixed number would let new ones wait for many rounds of them. */
+  #takesMore: boolean;
   readonly #shutdownOnSignal: boolean;
   /** What was given; `null` when it is used up. */
   #listener: { fd: number } | ParsedAddress | null;
@@ -268,6 +276,7 @@ export abstract class BaseServer<Item> implements Mortal {
     this.stopTimeout = checkTime(call, 'stopTimeout', given.stopTimeout, 1000);
     this.delay = this.minDelay;
     this.#maxAccept = checkMost(`${call}: maxAccept`, given.maxAccept ?? 100);
+    this.#takesMore = given.maxAccept === undefined;
     this.#shutdownOnSignal = checkFlag(call, 'shutdownOnSignal', given.shutdownOnSignal ?? false);
     this.setSpawn(given.spawn === undefined ? 'default' : given.spawn);
     if (checked instanceof Socket) {
@@ -409,6 +418,7 @@ export abstract class BaseServer<Item> implements Mortal {
 
   set maxAccept(count: number) {
     this.#maxAccept = checkMost(`${this.constructor.name}.maxAccept`, count);
+    this.#takesMore = false;
   }
 
   /** Sets where handlers run from now on: see {@link ServerOptions.spawn}. gevent: `set_spawn`. */
@@ -630,14 +640,16 @@ export abstract class BaseServer<Item> implements Mortal {
 
   /** In the hub: something may have come. */
   #onReadable(): void {
-    let left = this.#maxAccept;
+    let most = this.#maxAccept;
     try {
-      while (left-- > 0) {
+      for (let taken = 0; taken < most;) {
         if (this.full) {
           this.#awaitRoom();
           return;
         }
         if (!this._take() || !this.#isAccepting) break;
+        if (++taken === most && this.#takesMore)
+          most = Math.max(most, Math.min(getHub().stats().ready, MOST_TAKEN));
       }
       if (this.#isAccepting && !this.#pause.pending) this.#listen();
     } catch (error) {

@@ -92,9 +92,10 @@ const RECEIVED: usize = 64 * 1024;
 pub(crate) const RESERVED: usize = 4 * 1024;
 /// Bytes of a body that are copied to be sent with their head, and units of a text.
 pub(crate) const COPIED: usize = 64 * 1024;
-/// Connections accepted before others have their turn; as many as there are others, if these are more. A fixed number would let
-/// new connections wait for many rounds of those that are busy.
-const ACCEPTED: usize = 64;
+/// Connections accepted before others have their turn: between these numbers, as many as there are others. A fixed number would
+/// let new connections wait for many rounds of those that are busy.
+const FEWEST_ACCEPTED: usize = 64;
+const MOST_ACCEPTED: usize = 1000;
 /// How long accepting pauses after a failure: doubled each time, up to a second.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(1);
@@ -258,7 +259,7 @@ impl Serving<'_> {
 
     /// Accepts what has come, as far as there is room. `true`: that has failed, which is to be told.
     pub fn accept(&mut self, id: ServerId) -> bool {
-        for _ in 0..ACCEPTED.max(self.streams.ready.len()) {
+        for _ in 0..self.streams.ready.len().clamp(FEWEST_ACCEPTED, MOST_ACCEPTED) {
             let now = self.streams.now;
             let Some(server) = self.http.servers.at_mut(id) else { return false };
             if !server.accepts || server.pauses {
