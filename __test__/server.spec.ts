@@ -610,6 +610,41 @@ hubTest('many clients at once are all served, and nothing is left', (t) => {
   t.is(getHub().stats().sockets, 0);
 });
 
+for (const [maxAccept, rounds] of [
+  [undefined, 1],
+  [100, 3],
+] as const) {
+  hubTest(
+    `with maxAccept: ${maxAccept}, 250 connections are taken in ${rounds} rounds of 300 who are ready`,
+    (t) => {
+      let round = 0;
+      let stopped = false;
+      const taken: number[] = [];
+      const handle = (socket: Socket): void => {
+        taken.push(round);
+        socket.close();
+      };
+      using server = serve(handle, { maxAccept, spawn: null });
+      server.stopAccepting();
+      const clients = Array.from({ length: 250 }, () => createConnection(server.address));
+      const others = Array.from({ length: 300 }, (_, index) =>
+        spawn(() => {
+          while (!stopped) {
+            if (index === 0) round++;
+            sleep(0);
+          }
+        }),
+      );
+      server.startAccepting();
+      while (taken.length < 250) sleep(0);
+      stopped = true;
+      joinAll(others);
+      t.is(new Set(taken).size, rounds);
+      for (const client of clients) client.close();
+    },
+  );
+}
+
 hubTest('what is sent both ways at once comes whole', (t) => {
   const piece = Buffer.from(Array.from({ length: 100_003 }, (_, index) => index % 251));
   using server = serve(echo);

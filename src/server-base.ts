@@ -16,9 +16,15 @@ import { Entry } from './wait-queue.js';
 import { isThenable, waitFor } from './wait-for.js';
 import { Watch } from './watch.js';
 
+/** How many are taken one after another, however many others are ready. */
+const MOST_TAKEN = 1000;
+
 /** Options of servers that take what has come one by one. */
 export interface ServerOptions extends LifeOptions {
-  /** How many are taken one after another before others have their turn (default: 100). gevent: `max_accept`. */
+  /**
+   * How many are taken one after another before others have their turn (default: 100; or as many as these are, up to 1000).
+   * gevent: `max_accept`.
+   */
   maxAccept?: number | undefined;
   /** How long to pause after a failure, in ms, the first time (default: 10). It doubles each time. gevent: `min_delay`. */
   minDelay?: number | undefined;
@@ -119,6 +125,8 @@ export abstract class BaseServer<Item> extends ServerLife {
   delay: number;
 
   #maxAccept: number;
+  /** Whether more are taken than that while more others are ready: a fixed number would let new ones wait for many rounds of them. */
+  #takesMore: boolean;
   #isAccepting = false;
   #watch: Watch | null = null;
   /** What was taken already and waits for room. */
@@ -141,6 +149,7 @@ export abstract class BaseServer<Item> extends ServerLife {
     this.maxDelay = checkTime(call, 'maxDelay', maxDelay, 1000);
     this.delay = this.minDelay;
     this.#maxAccept = checkMost(`${call}: maxAccept`, maxAccept);
+    this.#takesMore = options?.maxAccept === undefined;
   }
 
   // ---- what subclasses say
@@ -207,6 +216,7 @@ export abstract class BaseServer<Item> extends ServerLife {
 
   set maxAccept(count: number) {
     this.#maxAccept = checkMost(`${this.constructor.name}.maxAccept`, count);
+    this.#takesMore = false;
   }
 
   override setSpawn(mode: SpawnMode): void {
@@ -262,14 +272,16 @@ export abstract class BaseServer<Item> extends ServerLife {
 
   /** In the hub: something may have come. */
   #onReadable(): void {
-    let left = this.#maxAccept;
+    let most = this.#maxAccept;
     try {
-      while (left-- > 0) {
+      for (let taken = 0; taken < most;) {
         if (this.full) {
           this.#awaitRoom();
           return;
         }
         if (!this._take() || !this.#isAccepting) break;
+        if (++taken === most && this.#takesMore)
+          most = Math.max(most, Math.min(getHub().stats().ready, MOST_TAKEN));
       }
       if (this.#isAccepting && !this.#pause.pending) this.#listen();
     } catch (error) {

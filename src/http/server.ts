@@ -69,7 +69,7 @@ export interface HttpServerOptions extends LifeOptions, StreamListenOptions {
    */
   spawn?: SpawnMode | undefined;
   /**
-   * Connections accepted one after another before others have their turn (default: 64, or as many as there are others to have it,
+   * Connections accepted one after another before others have their turn (default: 64, or as many as there are others, up to 1000,
    * if these are more; 1 with `workers`). gevent: `max_accept`.
    */
   maxAccept?: number | undefined;

@@ -101,9 +101,10 @@ const RECEIVED: usize = 64 * 1024;
 pub(crate) const RESERVED: usize = 4 * 1024;
 /// Bytes of a body that are copied to be sent with their head, and units of a text.
 pub(crate) const COPIED: usize = 64 * 1024;
-/// Connections accepted before others have their turn; as many as there are others, if these are more. A fixed number would let
-/// new connections wait for many rounds of those that are busy.
-const ACCEPTED: usize = 64;
+/// Connections accepted before others have their turn: between these numbers, as many as there are others. A fixed number would
+/// let new connections wait for many rounds of those that are busy.
+const FEWEST_ACCEPTED: usize = 64;
+const MOST_ACCEPTED: usize = 1000;
 /// How long accepting pauses after a failure: doubled each time, up to a second.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(1);
@@ -292,8 +293,8 @@ impl Serving<'_> {
     /// Accepts what has come, as far as there is room. `true`: that has failed, which is to be told.
     pub fn accept(&mut self, id: ServerId) -> bool {
         let Some(server) = self.server(id) else { return false };
-        let given = server.options.max_accept;
-        for _ in 0..given.map_or(ACCEPTED.max(self.streams.ready.len()), |most| most as usize) {
+        let others = self.streams.ready.len().clamp(FEWEST_ACCEPTED, MOST_ACCEPTED);
+        for _ in 0..server.options.max_accept.map_or(others, |most| most as usize) {
             let now = self.streams.now;
             let Some(server) = self.http.servers.at_mut(id) else { return false };
             if !server.accepts || server.pauses {
