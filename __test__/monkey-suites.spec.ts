@@ -29,7 +29,7 @@ async function fetchPackages(): Promise<boolean> {
 }
 
 /** What a file of tests says, and how it ends. */
-async function outcomeOf(file: string, flags: string[]): Promise<unknown> {
+async function outcomeOf(file: string, flags: string[]): Promise<{ code: number; stdout: string }> {
   const args = [...flags, join(TESTS, file)];
   try {
     return { code: 0, stdout: (await execute(process.execPath, args, { cwd: join(TESTS, '..') })).stdout };
@@ -46,9 +46,13 @@ test.serial('the tests of resolve say the same with everything patched', async (
     return t.pass();
   }
   const files = readdirSync(TESTS).filter((name) => name.endsWith('.js'));
-  t.true(files.length > 10);
+  let compared = 0;
   for (const file of files) {
     const plain = await outcomeOf(file, []);
+    // Some need packages that are not there.
+    if (plain.code !== 0) continue;
     t.deepEqual(await outcomeOf(file, ['-r', MONKEY]), plain, file);
+    compared++;
   }
+  t.true(compared >= 10, `${compared} files`);
 });
