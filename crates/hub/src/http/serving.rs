@@ -292,8 +292,8 @@ impl Serving<'_> {
 
     /// Accepts what has come, as far as there is room. `true`: that has failed, which is to be told.
     pub fn accept(&mut self, id: ServerId) -> bool {
-        let Some(server) = self.server(id) else { return false };
         let others = self.streams.ready.len().clamp(FEWEST_ACCEPTED, MOST_ACCEPTED);
+        let Some(server) = self.server(id) else { return false };
         for _ in 0..server.options.max_accept.map_or(others, |most| most as usize) {
             let now = self.streams.now;
             let Some(server) = self.http.servers.at_mut(id) else { return false };
