@@ -2,16 +2,13 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { Outcome } from './program.js';
+import { type Outcome, outcomeOf } from './program.js';
 
 /** The root of the package. */
 export const PACKAGE = dirname(require.resolve('greenstack/package.json'));
 export const COMMAND = join(PACKAGE, 'dist', 'main', 'command.js');
 export const MAIN = join(PACKAGE, 'dist', 'main.js');
 export const MONKEY = join(PACKAGE, 'dist', 'monkey', 'index.js');
-
-/** A process that does not end counts as hung after so many milliseconds. */
-const HANG_LIMIT = 60_000;
 
 export interface LaunchOptions {
   cwd?: string;
@@ -43,28 +40,9 @@ export async function launch(args: readonly string[], options: LaunchOptions = {
 function start(args: readonly string[], options: LaunchOptions): Promise<Outcome> {
   const { cwd, env = {}, input, signalWhenReady } = options;
   const child = spawn(process.execPath, args, { cwd, env: { ...process.env, NODE_OPTIONS: '', ...env } });
-  return new Promise((resolve, reject) => {
-    let [stdout, stderr] = ['', ''];
-    let toSend = signalWhenReady;
-    const alarm = setTimeout(() => {
-      child.kill('SIGKILL');
-      reject(new Error(`${args.join(' ')} hung\n${stdout}\n${stderr}`));
-    }, HANG_LIMIT);
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-      if (toSend === undefined || !/^ready$/m.test(stdout)) return;
-      child.kill(toSend);
-      toSend = undefined;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    child.on('error', reject);
-    child.on('close', (code, signal) => {
-      clearTimeout(alarm);
-      resolve({ code, signal, stdout, stderr });
-    });
-    // It may end before it has read all.
-    child.stdin.on('error', () => {}).end(input ?? '');
-  });
+  // It may end before it has read all.
+  child.stdin.on('error', () => {}).end(input ?? '');
+  return outcomeOf(child, args.join(' '), signalWhenReady);
 }
 
 /** Makes a folder with files in it, and returns its path. */

@@ -1,5 +1,6 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 
 /** After this many milliseconds without an end a program counts as hung. */
 const HANG_LIMIT = 300_000;
@@ -34,7 +35,21 @@ export function runProgram(file: string, options: ProgramOptions = {}): Promise<
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  return outcomeOf(child, file, signalWhenReady);
+}
 
+/**
+ * What a process with pipes for stdout and stderr comes to.
+ *
+ * @param name - what to call it if it hangs
+ * @param signalWhenReady - sent as soon as it has printed `ready`
+ * @returns how it ended; rejects only if it hung
+ */
+export function outcomeOf(
+  child: ChildProcessByStdio<Writable | null, Readable, Readable>,
+  name: string,
+  signalWhenReady?: NodeJS.Signals,
+): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     let stdout = '';
     let stderr = '';
@@ -55,7 +70,7 @@ export function runProgram(file: string, options: ProgramOptions = {}): Promise<
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(alarm);
-      if (hung) reject(new Error(`${file} hung for ${HANG_LIMIT} ms\n${stdout}\n${stderr}`));
+      if (hung) reject(new Error(`${name} hung for ${HANG_LIMIT} ms\n${stdout}\n${stderr}`));
       else resolve({ code, signal, stdout, stderr });
     });
   });
