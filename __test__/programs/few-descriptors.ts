@@ -21,7 +21,7 @@ const spare: number[] = [];
 function failureWithout(fn: () => unknown): string {
   for (;;) {
     failure(() => {
-      for (;;) spare.push(openSync('/dev/null'));
+      for (;;) spare.push(openSync('/dev/null', 'r'));
     });
     const failed = failure(fn);
     if (failed !== 'nothing') return failed;
