@@ -1,8 +1,8 @@
 /**
  * Everything at once, because each hazard of several stacks in V8 hides behind programs that use one thing at a time:
- * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets of all kinds, files of them, select, TLS, names, zlib, threads of libuv's pool,
- * vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks, queues, pools, threads and
- * fibers, with many greenlets parked meanwhile.
+ * contexts that are young objects, HTTP served by greenlets, fetch (WebAssembly), sockets of all kinds, files of them, select, TLS,
+ * names, zlib, threads of libuv's pool, vm contexts, sorting, regexps, errors, kills and timeouts, deep recursion, events, locks,
+ * queues, pools, threads, fibers and patched modules, with many greenlets parked meanwhile.
  *
  * Argument: how many rounds. Prints `<rounds> rounds, <wrong> wrong`; exits with 1 if anything was wrong.
  */
@@ -40,6 +40,7 @@ import { createSecureContext, wrapSocket } from 'greenstack/tls';
 import { pki } from '../support/certificates.js';
 import { nameserver } from '../support/dns-server.js';
 import { fiberChecks, resetAll } from './fibers.js';
+import { monkeyChecks } from './monkey.js';
 import { checks, closeAll } from './primitives.js';
 
 const ROUNDS = Number(process.argv[2] ?? 400);
@@ -344,7 +345,7 @@ const tasks: Record<string, Task> = {
   },
 };
 
-for (const [name, check] of Object.entries({ ...checks, ...fiberChecks }))
+for (const [name, check] of Object.entries({ ...checks, ...fiberChecks, ...monkeyChecks }))
   tasks[name] = (id) => expect(name, check(id));
 
 // Without a JIT there is no WebAssembly, and without that no fetch.
