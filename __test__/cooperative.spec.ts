@@ -12,7 +12,6 @@ import { inspect, promisify } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import {
-  type Cooperative,
   cooperative,
   GreenletExit,
   idle,
@@ -451,7 +450,7 @@ hubTest('what has an async dispose can be used by using', (t) => {
     }
   }
   {
-    using resource = cooperative(new Resource()) as Cooperative<Resource> & Disposable;
+    using resource = cooperative(new Resource());
     resource.work();
   }
   t.deepEqual(log, ['work', 'disposed']);

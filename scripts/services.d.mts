@@ -8,8 +8,10 @@ export interface Service {
 
 export const hasPostgres: boolean;
 export const hasRedis: boolean;
+export const hasMariadb: boolean;
 export function install(): void;
 export function startPostgres(options?: {
   maxConnections?: number;
 }): Promise<Service & { readonly host: string }>;
 export function startRedis(): Promise<Service>;
+export function startMariadb(): Promise<Service>;

@@ -1,16 +1,20 @@
 /**
- * PostgreSQL and Redis for tests and benchmarks: each start is a server of its own in a temporary folder, reached by a Unix-domain
- * socket there. `node scripts/services.mjs` installs what is missing, where that is possible: on Debian, as root.
+ * PostgreSQL, MariaDB and Redis for tests and benchmarks: each start is a server of its own in a temporary folder, reached by a
+ * Unix-domain socket there. `node scripts/services.mjs` installs what is missing, where that is possible: on Debian, as root.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const POSTGRES_HOMES = '/usr/lib/postgresql';
 const REDIS = '/usr/bin/redis-server';
+const MARIADB = '/usr/sbin/mariadbd';
+const MARIADB_INSTALL = '/usr/bin/mariadb-install-db';
+/** What MariaDB's installation needs of the package of its clients. */
+const MARIADB_DEFAULTS = '/usr/bin/my_print_defaults';
 /** Where a server that does not start counts as hung, in ms. */
 const START_LIMIT = 60_000;
 
@@ -24,12 +28,15 @@ function postgresPrograms() {
 
 export const hasPostgres = postgresPrograms() !== undefined;
 export const hasRedis = existsSync(REDIS);
+export const hasMariadb = [MARIADB, MARIADB_INSTALL, MARIADB_DEFAULTS].every((path) => existsSync(path));
 
 /** Installs the Debian packages that are missing. Says so where it cannot. */
 export function install() {
   const missing = [
-    ...(postgresPrograms() === undefined ? ['postgresql'] : []),
-    ...(existsSync(REDIS) ? [] : ['redis-server']),
+    ...(hasPostgres ? [] : [['postgresql']]),
+    ...(hasRedis ? [] : [['redis-server']]),
+    // Without `mariadb-server`, which makes a service of it.
+    ...(hasMariadb ? [] : [['mariadb-server-core', 'mariadb-client-core']]),
   ];
   if (missing.length === 0) return;
   const apt = (...args) =>
@@ -37,17 +44,17 @@ export function install() {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     }).status === 0;
-  const installed =
-    process.getuid?.() === 0 &&
-    apt('update') &&
-    apt('install', '--yes', '--no-install-recommends', ...missing);
-  if (!installed) console.log(`${missing.join(' and ')} cannot be installed: tests that need it are skipped`);
+  const possible = process.getuid?.() === 0 && apt('update');
+  for (const packages of missing) {
+    if (possible && apt('install', '--yes', '--no-install-recommends', ...packages)) continue;
+    console.log(`${packages.join(' and ')} cannot be installed: tests that need it are skipped`);
+  }
 }
 
-/** Whom PostgreSQL runs as, which refuses to be root's. */
-function unprivileged() {
+/** Whom a server runs as that refuses to be root's. */
+function unprivileged(name) {
   if (process.getuid?.() !== 0) return undefined;
-  const ids = (option) => spawnSync('id', [option, 'postgres'], { encoding: 'utf8' }).stdout.trim();
+  const ids = (option) => spawnSync('id', [option, name], { encoding: 'utf8' }).stdout.trim();
   return { uid: Number(ids('-u')), gid: Number(ids('-g')) };
 }
 
@@ -80,6 +87,14 @@ async function start(prepare, ending) {
   };
 }
 
+/** Makes the files of a server, as the user whom it will run as. */
+function initialize(folder, user, program, args) {
+  if (user) chownSync(folder, user.uid, user.gid);
+  chmodSync(folder, 0o755);
+  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8', cwd: folder, ...user });
+  if (status !== 0) throw new Error(`${basename(program)} failed\n${stderr}`);
+}
+
 /** Returns when a server has said that it is ready. */
 async function untilReady(child) {
   let output = '';
@@ -89,7 +104,7 @@ async function untilReady(child) {
       for (const stream of [child.stdout, child.stderr]) {
         stream.on('data', (text) => {
           output += text;
-          if (/ready to accept connections/i.test(output)) resolve();
+          if (/ready (to accept|for) connections/i.test(output)) resolve();
         });
       }
       child.on('error', reject);
@@ -107,17 +122,11 @@ async function untilReady(child) {
  */
 export async function startPostgres({ maxConnections = 120 } = {}) {
   const programs = /** @type {string} */ (postgresPrograms());
-  const user = unprivileged();
+  const user = unprivileged('postgres');
   const server = await start((folder) => {
-    if (user) chownSync(folder, user.uid, user.gid);
-    chmodSync(folder, 0o755);
     const data = join(folder, 'data');
-    const initdb = spawnSync(
-      join(programs, 'initdb'),
-      ['--pgdata', data, '--username=postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'],
-      { encoding: 'utf8', cwd: folder, ...user },
-    );
-    if (initdb.status !== 0) throw new Error(`initdb failed\n${initdb.stderr}`);
+    const cluster = ['--username=postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
+    initialize(folder, user, join(programs, 'initdb'), ['--pgdata', data, ...cluster]);
     const settings = {
       listen_addresses: '',
       unix_socket_directories: folder,
@@ -138,6 +147,26 @@ export function startRedis() {
     const socket = join(folder, 'redis');
     const command = [REDIS, '--port', '0', '--unixsocket', socket, '--save', '', '--dir', folder];
     return { socket, command };
+  }, 'KILL');
+}
+
+/** Starts MariaDB. Clients connect to `socket`, as user `root`, without a password; there is a database `test`. */
+export function startMariadb() {
+  const user = unprivileged('nobody');
+  return start((folder) => {
+    const socket = join(folder, 'mariadb');
+    const common = [
+      '--no-defaults',
+      `--datadir=${join(folder, 'data')}`,
+      '--skip-name-resolve',
+      '--innodb-buffer-pool-size=16M',
+      '--innodb-log-file-size=4M',
+      '--innodb-flush-method=nosync',
+      '--innodb-use-native-aio=OFF',
+    ];
+    initialize(folder, user, MARIADB_INSTALL, [...common, '--auth-root-authentication-method=normal']);
+    const command = [MARIADB, ...common, '--skip-networking', `--socket=${socket}`];
+    return { socket, command, user };
   }, 'KILL');
 }
 

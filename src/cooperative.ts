@@ -32,21 +32,25 @@ type Data =
   | AbortController;
 
 /**
- * `T` as {@link cooperative} gives it: methods return what their promises are kept with, async iterables are iterables. Of functions
- * with several signatures the last 16 count; type parameters of methods become what they extend.
+ * `T` as {@link cooperative} gives it: methods return what their promises are kept with, async iterables are iterables, and what has
+ * `Symbol.asyncDispose` has `Symbol.dispose`. Of functions with several signatures the last 16 count; type parameters of methods
+ * become what they extend.
  */
 export type Cooperative<T> = T extends Data
   ? T
   : T extends object
     ? { [K in keyof T]: Cooperative<T[K]> } & CooperativeCall<T> &
         CooperativeClass<T> &
-        CooperativeIterable<T>
+        CooperativeIterable<T> &
+        CooperativeDisposable<T>
     : T;
 
 type CooperativeIterable<T> =
   T extends AsyncIterable<infer Item>
     ? { [Symbol.iterator](): IterableIterator<Cooperative<Item>> }
     : unknown;
+
+type CooperativeDisposable<T> = T extends AsyncDisposable ? Disposable : unknown;
 
 type CooperativeClass<T> = T extends abstract new (...args: infer Args) => infer Instance
   ? new (...args: Args) => Cooperative<Instance>

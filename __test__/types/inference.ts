@@ -36,6 +36,7 @@ import {
   waitReadWrite,
 } from 'greenstack/socket';
 import { Redis } from 'ioredis';
+import { type FieldPacket, type QueryResult, createPool } from 'mysql2/promise';
 import * as pg from 'pg';
 import { Pool } from 'pg';
 import { createClient } from 'redis';
@@ -156,6 +157,13 @@ export function cooperating(): void {
   expectType<number | null>()(client.query({ text: 'SELECT 1' }).rowCount, true);
   client.release();
   expectType<void>()(new (cooperative(pg).Client)({ port: 5 }).connect().end(), true);
+
+  using mysqlPool = cooperative(createPool({}));
+  expectType<QueryResult>()(mysqlPool.query('SELECT ?', [5])[0], true);
+  using connection = mysqlPool.getConnection();
+  expectType<void>()(connection.beginTransaction(), true);
+  expectType<FieldPacket[]>()(connection.execute({ sql: 'SELECT ?' }, [5])[1], true);
+  expectType<void>()(connection.prepare('SELECT ?').close(), true);
 
   const redis = cooperative(new Redis());
   expectType<string | null>()(redis.get('key'), true);
