@@ -24,6 +24,7 @@ class CallbackGreenlet extends Greenlet {
     private readonly callback: AnyFunction,
     private readonly receiver: unknown,
     private readonly argumentList: unknown[],
+    private readonly named: AnyFunction,
   ) {
     super();
   }
@@ -52,7 +53,7 @@ class CallbackGreenlet extends Greenlet {
   }
 
   override _describe(): string {
-    return `<Greenlet of callback ${this.callback.name || '(anonymous)'}>`;
+    return `<Greenlet of callback ${this.named.name || '(anonymous)'}>`;
   }
 }
 
@@ -60,9 +61,16 @@ class CallbackGreenlet extends Greenlet {
  * Calls `callback` in a greenlet of its own, at once: the caller goes on when it has ended or parked. Until then it returns
  * and throws to the caller; what it throws later is an uncaught exception. In a greenlet, and where the stack must not be left,
  * this is a plain call.
+ *
+ * @param named - gives the greenlet its name
  */
-export function callInGreenlet(callback: AnyFunction, receiver: unknown, args: unknown[]): unknown {
+export function callInGreenlet(
+  callback: AnyFunction,
+  receiver: unknown,
+  args: unknown[],
+  named: AnyFunction = callback,
+): unknown {
   const isPlain = currentRunnable() !== null || reasonNotToEnter() !== undefined;
   if (isPlain) return Reflect.apply(callback, receiver, args);
-  return new CallbackGreenlet(callback, receiver, args).call();
+  return new CallbackGreenlet(callback, receiver, args, named).call();
 }

@@ -22,10 +22,8 @@ function emitInGreenlets(emit: Emit, emitter: EventEmitter, type: string | symbo
   if (listeners.length > 1 && type !== 'error' && isPlain(emitter)) {
     for (const listener of listeners) callInGreenlet(listener, emitter, args);
   } else {
-    const name = (listeners[0] as { listener?: AnyFunction } | undefined)?.listener ?? listeners[0];
-    const emitAll = (): boolean => Reflect.apply(emit, emitter, [type, ...args]) as boolean;
-    if (name !== undefined) Object.defineProperty(emitAll, 'name', { value: name.name });
-    callInGreenlet(emitAll, emitter, []);
+    const [first] = listeners as Array<AnyFunction & { listener?: AnyFunction }>;
+    callInGreenlet(emit as AnyFunction, emitter, [type, ...args], first?.listener ?? first);
   }
   return true;
 }
