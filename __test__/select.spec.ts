@@ -5,7 +5,7 @@ import { closeSync, constants, openSync, readSync, rmSync, writeSync } from 'nod
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import {
   ConcurrentObjectUseError,
   getHub,
@@ -32,6 +32,7 @@ import { openDescriptors } from './support/descriptors.js';
 import { thrownBy } from './support/greenlets.js';
 import { hubTest, virtualTest } from './support/hub-test.js';
 import { residue } from './support/residue.js';
+import { runProgram } from './support/program.js';
 
 type SystemError = NodeJS.ErrnoException;
 
@@ -467,4 +468,14 @@ pairTest('what is closed while a Selector waits for it is ready for all', (t, le
   t.deepEqual(selector.select()[0]?.[1], 'rw');
   selector.unregister(left);
   t.is(selector.size, 1);
+});
+
+test('signals that come while the system is asked do no harm', async (t) => {
+  const profiles = join(tmpdir(), `greenstack-profiles-${process.pid}`);
+  // The profiler of V8 sends a signal for each sample.
+  const flags = ['--cpu-prof', '--cpu-prof-interval=50', `--cpu-prof-dir=${profiles}`];
+  const { code, stdout, stderr } = await runProgram('polled.js', { flags });
+  rmSync(profiles, { recursive: true, force: true });
+  t.is(code, 0, stderr);
+  t.is(stdout, '0 times ready\n');
 });

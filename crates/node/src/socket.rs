@@ -732,9 +732,18 @@ pub(crate) fn poll_descriptors(core: &'static Core, arguments: Arguments) -> Ret
         if !start.is_aligned() {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        // SAFETY: (local) aligned, and as many entries as fit into the memory.
-        let status = unsafe { libc::poll(start, entries as libc::nfds_t, 0) };
-        if status >= 0 { Ok(status) } else { Err(io::Error::last_os_error()) }
+        loop {
+            // SAFETY: (local) aligned, and as many entries as fit into the memory.
+            let status = unsafe { libc::poll(start, entries as libc::nfds_t, 0) };
+            if status >= 0 {
+                return Ok(status);
+            }
+            // A signal ends it even if it need not wait.
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
     });
     core.io_value(status)
 }

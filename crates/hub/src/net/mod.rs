@@ -19,6 +19,7 @@ use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use socket2::{Domain, Socket as RawSocket, Type};
 
 pub use address::Address;
@@ -491,7 +492,8 @@ impl Sockets {
     pub fn poll_sides(&self, key: SocketKey) -> io::Result<(bool, bool)> {
         let Socket { raw, unread, .. } = self.get(key)?;
         let mut descriptors = [PollFd::new(raw, PollFlags::IN | PollFlags::OUT)];
-        poll(&mut descriptors, Some(&Timespec::default()))?;
+        // A signal ends it even if it need not wait.
+        retry_on_intr(|| poll(&mut descriptors, Some(&Timespec::default())))?;
         let ready = descriptors[0].revents();
         let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
         Ok((
